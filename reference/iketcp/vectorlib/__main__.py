@@ -1,0 +1,33 @@
+"""Writes every vector file anew: ``python -m iketcp.vectorlib DIRECTORY``."""
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from iketcp.vectorlib import framing
+from iketcp.vectorlib.envelope import VectorFile, dump
+
+GENERATORS: Mapping[str, Callable[[], VectorFile]] = {framing.NAME: framing.build}
+"""What builds each file, by the file's name without ``_test.json``."""
+
+
+def write_all(directory: Path) -> None:
+    """Write every vector file into a directory."""
+    for name, build in GENERATORS.items():
+        document = build()
+        path = directory / f"{name}_test.json"
+        path.write_text(dump(document), encoding="utf-8")
+        print(f"{path}: {document['numberOfTests']} tests")
+
+
+def main(arguments: list[str]) -> int:
+    """Write the files; exit code 2 without a directory to write to."""
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        print("usage: python -m iketcp.vectorlib DIRECTORY", file=sys.stderr)
+        return 2
+    write_all(Path(arguments[0]))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
