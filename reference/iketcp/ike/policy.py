@@ -1,0 +1,80 @@
+"""What an endpoint is willing to agree to: the pure form of a configuration.
+
+Source: RFC 4301 §4.4 (SPD and PAD), RFC 7296 §2.8 (lifetimes are local policy)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from iketcp.ike.identity import Identity
+from iketcp.ike.proposals import Proposal
+from iketcp.selectors import TrafficSelector
+
+
+@dataclass(frozen=True, slots=True)
+class Lifetime:
+    """When an SA is rekeyed (soft) and when it must not be used any more (hard).
+
+    Rekeying begins at the limit less a random share of up to ``jitter`` of it; the
+    SA ends at the limit times ``1 + grace``.
+
+    Source: RFC 7296 §2.8
+    """
+
+    seconds: float | None = None
+    octets: int | None = None
+    packets: int | None = None
+    jitter: float = 0.1
+    grace: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class ChildPolicy:
+    """One Child SA that may exist."""
+
+    name: str
+    proposals: tuple[Proposal, ...]
+    """ESP proposals in order of preference; SPI fields empty."""
+    local_ts: tuple[TrafficSelector, ...]
+    remote_ts: tuple[TrafficSelector, ...]
+    lifetime: Lifetime = Lifetime(seconds=3600.0)
+    replay_window: int = 1024
+    tfc_pad_to: int = 0
+    is_narrowed_to_assigned_address: bool = False
+    """Our side of the selectors (initiator) or the peer's (responder) becomes the
+    addresses assigned by the Configuration payload. Source: RFC 7296 §2.19."""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPolicy:
+    """What the responder hands out. Source: RFC 7296 §3.15."""
+
+    networks: tuple[str, ...]
+    """IPv4 and IPv6 networks in CIDR form; addresses are taken from them."""
+    dns_servers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class IkePolicy:
+    """How IKE SAs with one kind of peer are made and kept."""
+
+    proposals: tuple[Proposal, ...]
+    """IKE proposals in order of preference; SPI fields empty."""
+    local_identity: Identity
+    remote_identity: Identity | None
+    """Who the peer must be; ``None`` accepts whoever knows a secret."""
+    secrets: Mapping[Identity | None, bytes] = field(repr=False)
+    """Pre-shared keys by remote identity; the key under ``None`` is for all others."""
+    children: tuple[ChildPolicy, ...]
+    lifetime: Lifetime = Lifetime(seconds=14400.0)
+    request_timeout_seconds: float = 60.0
+    """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""
+    liveness_seconds: float | None = 30.0
+    """An empty INFORMATIONAL after this long without a protected message."""
+    request_families: tuple[int, ...] = ()
+    """IP versions (4, 6) of which the initiator asks an address."""
+    pool: PoolPolicy | None = None
+    is_cookie_required: bool = False
+    """Ask every initiator for a cookie; off, as RFC 9329 §6.3 advises."""
+    half_open_seconds: float = 30.0
+    """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""
