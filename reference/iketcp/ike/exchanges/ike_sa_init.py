@@ -1,0 +1,344 @@
+"""IKE_SA_INIT: agree on algorithms, exchange nonces and public values.
+
+The only exchange in the clear. The initiator offers; the responder chooses, or asks for
+a cookie or another key exchange method, upon which the initiator begins again. What was
+said here is authenticated afterwards by AUTH.
+
+Source: RFC 7296 §1.2
+Source: RFC 7296 §2.6
+Source: RFC 7296 §2.6.1
+Source: RFC 9329 §6.3
+Source: RFC 9329 §6.4
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from iketcp.crypto import key_exchange
+from iketcp.crypto.key_exchange import KeyExchange
+from iketcp.errors import (
+    ExchangeError,
+    IketcpError,
+    InvalidKePayloadError,
+    InvalidPublicValueError,
+    MalformedMessageError,
+    NoProposalChosenError,
+)
+from iketcp.ike.context import IkeContext
+from iketcp.ike.header import Header
+from iketcp.ike.keys import derive_ike_keys, derive_skeyseed, prf_of
+from iketcp.ike.message import encode_message
+from iketcp.ike.nat_detection import Path, detect_nat, nat_detection_payloads
+from iketcp.ike.negotiation import (
+    choose_proposal,
+    methods_of,
+    transforms_of,
+    verify_choice,
+    with_spi,
+)
+from iketcp.ike.outputs import KeysDerived, Note
+from iketcp.ike.payload_set import find_error, find_notify, need, notify_name
+from iketcp.ike.payloads import (
+    KePayload,
+    NoncePayload,
+    NotifyPayload,
+    Payload,
+    SaPayload,
+)
+from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
+from iketcp.ike.states import IkeEvent
+from iketcp.registry import ExchangeType, HashAlgorithm, NotifyType, TransformType
+
+MAX_RESTARTS = 8
+"""Choice: cookies and other methods asked for in a row before we give up."""
+
+SIGNATURE_HASHES = (
+    HashAlgorithm.SHA2_256,
+    HashAlgorithm.SHA2_384,
+    HashAlgorithm.SHA2_512,
+    HashAlgorithm.IDENTITY,
+)
+"""What we can verify. Source: RFC 7427 §4, RFC 8420 §2."""
+
+
+def signature_hash_payload() -> NotifyPayload:
+    """Announce our hash algorithms, 16 bits each. Source: RFC 7427 §4."""
+    data = b"".join(int(h).to_bytes(2, "big") for h in SIGNATURE_HASHES)
+    return NotifyPayload(NotifyType.SIGNATURE_HASH_ALGORITHMS, data)
+
+
+def read_signature_hashes(payloads: Sequence[Payload]) -> tuple[int, ...]:
+    """Return the peer's hash algorithms.
+
+    Raises
+    ------
+    MalformedMessageError
+        The data is not a list of 16-bit numbers.
+
+    Source: RFC 7427 §4
+    """
+    notify = find_notify(payloads, NotifyType.SIGNATURE_HASH_ALGORITHMS)
+    if notify is None:
+        return ()
+    if len(notify.data) % 2:
+        raise MalformedMessageError("SIGNATURE_HASH_ALGORITHMS of odd size")
+    data = notify.data
+    return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
+
+
+def _derive(sa: IkeSa, exchange: KeyExchange, peer_public_value: bytes) -> None:
+    """Make the keys of the IKE SA; ``suite``, nonces and SPIs are set."""
+    if sa.suite is None:
+        raise LookupError("no suite yet")  # pragma: no cover - our own mistake
+    g_ir = exchange.shared_secret(peer_public_value)
+    skeyseed = derive_skeyseed(prf_of(sa.suite), sa.ni, sa.nr, g_ir)
+    keys = derive_ike_keys(sa.suite, skeyseed, sa.ni, sa.nr, sa.spi_i, sa.spi_r)
+    sa.use_keys(sa.suite, keys)
+    sa.emit(KeysDerived(sa))
+
+
+def _note_nat(sa: IkeSa, payloads: Sequence[Payload], spi_r: bytes) -> None:
+    """Compare NAT_DETECTION digests; only the log hears of it [9329-6.5-nochange]."""
+    found = detect_nat(payloads, sa.spi_i, spi_r, sa.path)
+    fields: dict[str, object] = {
+        "is_local_behind_nat": found.is_local_behind_nat,
+        "is_remote_behind_nat": found.is_remote_behind_nat,
+    }
+    sa.emit(Note("nat-detection", fields))
+
+
+# --- initiator ------------------------------------------------------------------
+
+
+class IkeSaInit(Exchange):
+    """Our IKE_SA_INIT, with as many repetitions as the responder asks for.
+
+    Source: RFC 7296 §1.2
+    """
+
+    exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_SA_INIT
+
+    def __init__(self, context: IkeContext) -> None:
+        self._proposals = with_spi(context.policy.proposals, b"")
+        self._method = transforms_of(self._proposals[0], TransformType.KE)[0].id
+        self._key_exchange: KeyExchange | None = None
+        self._cookie: bytes | None = None
+        self._restarts = 0
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
+        """Make [N(COOKIE),] SA, KE, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH...).
+
+        A cookie stands first, the rest is as it was. Source: RFC 7296 §2.6
+        """
+        if self._key_exchange is None or self._key_exchange.method != self._method:
+            self._key_exchange = key_exchange.generate(
+                self._method, sa.context.entropy, "ike_sa_init.ke"
+            )
+        if not sa.ni:
+            sa.ni = sa.context.new_nonce()
+        payloads: list[Payload] = []
+        if self._cookie is not None:
+            payloads.append(NotifyPayload(NotifyType.COOKIE, self._cookie))
+        payloads += [
+            SaPayload(self._proposals),
+            KePayload(self._method, self._key_exchange.public_value),
+            NoncePayload(sa.ni),
+            *nat_detection_payloads(sa.spi_i, NO_SPI, sa.path),
+            signature_hash_payload(),
+        ]
+        sa.next_message_id = 0
+        sa.transition(IkeEvent.SEND_IKE_SA_INIT)
+        return payloads
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Restart as asked, fail at once, or derive the keys.
+
+        Raises
+        ------
+        ExchangeError
+            The responder refused [9329-6.4-act].
+        IketcpError
+            The response is not acceptable.
+
+        Source: RFC 7296 §1.2, RFC 9329 §6.4
+        """
+        payloads = response.payloads
+        if self._is_restart(sa, payloads):
+            return
+        error = find_error(payloads)
+        if error is not None:
+            raise ExchangeError(f"the responder answers {notify_name(error)}")
+        # PARSE
+        answer = need(payloads, SaPayload)
+        ke = need(payloads, KePayload)
+        nonce = need(payloads, NoncePayload)
+        # CHECK
+        suite = verify_choice(answer.proposals, self._proposals)
+        if response.header.spi_r == NO_SPI:
+            raise MalformedMessageError("the responder chose no SPI")
+        if self._key_exchange is None or not ke.method == suite.ke == self._method:
+            raise MalformedMessageError("the KE payload is not of the chosen method")
+        # DERIVE
+        sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
+        sa.remote_init_message = response.octets
+        sa.remote_hash_algorithms = read_signature_hashes(payloads)
+        _note_nat(sa, payloads, sa.spi_r)
+        _derive(sa, self._key_exchange, ke.public_value)
+
+    def _is_restart(self, sa: IkeSa, payloads: Sequence[Payload]) -> bool:
+        """Follow COOKIE and INVALID_KE_PAYLOAD [9329-6.3-initiator].
+
+        Source: RFC 7296 §2.6, RFC 7296 §2.6.1
+        """
+        cookie = find_notify(payloads, NotifyType.COOKIE)
+        other = find_notify(payloads, NotifyType.INVALID_KE_PAYLOAD)
+        if cookie is None and other is None:
+            return False
+        self._restarts += 1
+        if self._restarts > MAX_RESTARTS:
+            raise ExchangeError(f"{MAX_RESTARTS} restarts and no end")
+        if cookie is not None:
+            if not 1 <= len(cookie.data) <= 64:
+                raise MalformedMessageError(f"cookie of {len(cookie.data)} octets")
+            self._cookie = cookie.data
+        if other is not None:
+            self._method = self._wanted_method(other)
+        sa.want(self)
+        return True
+
+    def _wanted_method(self, notify: NotifyPayload) -> int:
+        """Read the method the responder wants; it must be one that we offered."""
+        if len(notify.data) != 2:
+            raise MalformedMessageError("INVALID_KE_PAYLOAD without a method")
+        method = int.from_bytes(notify.data, "big")
+        if method not in methods_of(self._proposals) or method == self._method:
+            raise NoProposalChosenError(f"the responder wants method {method}")
+        return method
+
+
+# --- responder ------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StatelessAnswer:
+    """An answer in the clear after which nothing is remembered."""
+
+    octets: bytes = field(repr=False)
+    header: Header
+    payloads: tuple[Payload, ...]
+
+    @property
+    def is_cookie_request(self) -> bool:
+        """The initiator is to come back with a cookie."""
+        return find_notify(self.payloads, NotifyType.COOKIE) is not None
+
+
+def stateless_answer(
+    request: Header, notify: NotifyType, data: bytes = b""
+) -> StatelessAnswer:
+    """Answer a request with one Notify in the clear.
+
+    SPIs, exchange and Message ID are the request's.
+
+    Source: RFC 7296 §1.5, RFC 7296 §2.6, RFC 7296 §2.21.1
+    """
+    header = Header(
+        spi_i=request.spi_i,
+        spi_r=request.spi_r,
+        exchange_type=request.exchange_type,
+        message_id=request.message_id,
+        is_response=True,
+        is_original_initiator=not request.is_original_initiator,
+    )
+    payloads = (NotifyPayload(notify, data),)
+    return StatelessAnswer(encode_message(header, payloads), header, payloads)
+
+
+def answer_ike_sa_init(
+    context: IkeContext, request: Received, path: Path, now: float
+) -> IkeSa | StatelessAnswer:
+    """Answer an IKE_SA_INIT request.
+
+    Returns
+    -------
+    IkeSa
+        A half-open IKE SA whose response waits in its outputs, or
+    StatelessAnswer
+        a cookie request or an error; no state is kept.
+
+    Raises
+    ------
+    InvalidPublicValueError
+        The public value fails its test: the message is dropped. RFC 6989 §2.5.
+
+    Source: RFC 7296 §1.2, RFC 7296 §2.6
+    """
+    try:
+        return _answer(context, request, path, now)
+    except InvalidPublicValueError:
+        raise
+    except IketcpError as error:
+        if error.notify is None:
+            raise
+        return stateless_answer(request.header, error.notify, error.notify_data)
+
+
+def _answer(
+    context: IkeContext, request: Received, path: Path, now: float
+) -> IkeSa | StatelessAnswer:
+    header, payloads = request.header, request.payloads
+    # PARSE
+    offer = need(payloads, SaPayload)
+    ke = need(payloads, KePayload)
+    nonce = need(payloads, NoncePayload)
+    hashes = read_signature_hashes(payloads)
+    # CHECK
+    if context.policy.is_cookie_required and not _has_cookie(
+        context, request, nonce.nonce, path, now
+    ):
+        cookie = context.cookies.make(
+            nonce.nonce, path.remote_address, header.spi_i, now
+        )
+        return stateless_answer(header, NotifyType.COOKIE, cookie)
+    choice = choose_proposal(offer.proposals, context.policy.proposals, ke.method)
+    suite = choice.suite
+    if suite.ke is None:
+        raise NoProposalChosenError("a proposal without key exchange")
+    if suite.ke != ke.method:
+        raise InvalidKePayloadError(suite.ke)
+    # DERIVE
+    sa = IkeSa(context, False, header.spi_i, context.new_ike_spi(), path, now)
+    ours = key_exchange.generate(suite.ke, context.entropy, "ike_sa_init.ke")
+    sa.suite, sa.ni, sa.nr = suite, nonce.nonce, context.new_nonce()
+    sa.remote_init_message = request.octets
+    sa.remote_hash_algorithms = hashes
+    _note_nat(sa, payloads, header.spi_r)
+    # REPLY before the keys are set: this message goes in the clear
+    sa.local_init_message = sa.send_response(
+        ExchangeType.IKE_SA_INIT,
+        [
+            SaPayload((choice.proposal,)),
+            KePayload(suite.ke, ours.public_value),
+            NoncePayload(sa.nr),
+            *nat_detection_payloads(sa.spi_i, sa.spi_r, path),
+            signature_hash_payload(),
+        ],
+    )
+    # UPDATE
+    _derive(sa, ours, ke.public_value)
+    sa.transition(IkeEvent.ANSWER_IKE_SA_INIT)
+    sa.state_deadline = now + context.policy.half_open_seconds
+    return sa
+
+
+def _has_cookie(
+    context: IkeContext, request: Received, ni: bytes, path: Path, now: float
+) -> bool:
+    """Tell whether a valid cookie came; the port plays no part [9329-6.3-port]."""
+    notify = find_notify(request.payloads, NotifyType.COOKIE)
+    return notify is not None and context.cookies.is_valid(
+        notify.data, ni, path.remote_address, request.header.spi_i, now
+    )

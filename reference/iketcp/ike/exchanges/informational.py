@@ -1,0 +1,180 @@
+"""INFORMATIONAL: liveness, deletion, and news between established peers.
+
+An empty request asks "are you there?"; one with Delete payloads ends Child SAs or the
+IKE SA itself. Every request is answered, be it with an empty message.
+
+Source: RFC 7296 §1.4
+Source: RFC 7296 §1.4.1
+Source: RFC 7296 §2.4
+Source: RFC 7296 §2.25
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from iketcp.ike.outputs import ChildPreferred, ChildSendingStopped, Note
+from iketcp.ike.payload_set import notify_name
+from iketcp.ike.payloads import DeletePayload, NotifyPayload, Payload
+from iketcp.ike.sa import Exchange, IkeSa, Received
+from iketcp.ike.states import ChildEvent, ChildState, IkeEvent
+from iketcp.registry import ExchangeType, NotifyType, ProtocolId
+
+FATAL_AFTER_IKE_AUTH = {
+    NotifyType.AUTHENTICATION_FAILED,
+    NotifyType.INVALID_SYNTAX,
+    NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD,
+}
+"""In the INFORMATIONAL request right after IKE_AUTH these end the IKE SA.
+
+Source: RFC 7296 §2.21.2
+"""
+
+FIRST_ID_AFTER_IKE_AUTH = 2
+"""Message ID of the initiator's request right after IKE_AUTH."""
+
+
+class CheckLiveness(Exchange):
+    """An empty request; any answer shows that the peer lives.
+
+    Nothing else does: neither TCP keepalives nor a connection that is up
+    [9329-6.7-liveness]. On a new connection it is also the message that shows the
+    responder where the session went [9329-6.1-resume-msg].
+
+    Source: RFC 7296 §2.4, RFC 9329 §6.1, RFC 9329 §6.7
+    """
+
+    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return no payloads."""
+        return [] if sa.is_usable else None
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Nothing to do: that it came is the news."""
+
+
+class DeleteIkeSa(Exchange):
+    """Ask the peer to delete this IKE SA [9329-6.1-delete].
+
+    Source: RFC 7296 §1.4.1
+    """
+
+    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+
+    def __init__(self, reason: str = "deleted") -> None:
+        self._reason = reason
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return D(IKE); the last request on this IKE SA. RFC 7296 §2.8."""
+        sa.transition(IkeEvent.SEND_DELETE)
+        sa.tasks.clear()
+        return [DeletePayload(ProtocolId.IKE, ())]
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """End it."""
+        sa.close(self._reason, is_local_wish=True)
+
+
+class DeleteChild(Exchange):
+    """Ask the peer to close a Child SA.
+
+    Source: RFC 7296 §1.4.1
+    """
+
+    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+
+    def __init__(self, spi_in: bytes) -> None:
+        self.spi_in = spi_in
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return D(ESP) with the SPI that we receive on."""
+        child = sa.children.get(self.spi_in)
+        if child is None or child.state is ChildState.DELETE_SENT:
+            return None
+        child.transition(ChildEvent.SEND_DELETE)
+        return [DeletePayload(ProtocolId.ESP, (self.spi_in,))]
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Drop both halves; the answer names the other one, or nothing if they met."""
+        if self.spi_in in sa.children:
+            sa.remove_child(self.spi_in)
+
+
+class ReportAuthenticationFailure(Exchange):
+    """Tell the responder that it failed to authenticate, and forget it.
+
+    Source: RFC 7296 §2.21.2
+    """
+
+    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+
+    def __init__(self, notify: NotifyType) -> None:
+        self._notify = notify
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
+        """Return the Notify."""
+        return [NotifyPayload(self._notify)]
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Never called: the IKE SA is closed as soon as the request is sent."""
+
+
+def answer_informational(sa: IkeSa, request: Received, now: float) -> list[Payload]:
+    """Answer an INFORMATIONAL request; the engine closes what ``ends_ike_sa`` names.
+
+    Returns
+    -------
+    list[Payload]
+        Delete payloads for the other halves of what was deleted, or nothing.
+
+    Source: RFC 7296 §1.4.1, RFC 7296 §2.25.1
+    """
+    spis: list[bytes] = []
+    for payload in request.payloads:
+        if isinstance(payload, DeletePayload) and payload.protocol == ProtocolId.ESP:
+            for spi_out in payload.spis:
+                spis += _delete_child(sa, spi_out)
+        elif isinstance(payload, NotifyPayload):
+            fields: dict[str, object] = {"notify": notify_name(payload)}
+            sa.emit(Note("notify", fields))
+    return [DeletePayload(ProtocolId.ESP, tuple(spis))] if spis else []
+
+
+def _delete_child(sa: IkeSa, spi_out: bytes) -> list[bytes]:
+    """Close one Child SA the peer names; returns our half's SPI, if it is to be named.
+
+    Source: RFC 7296 §1.4.1, RFC 7296 §2.25.1
+    """
+    child = sa.child_by_spi_out(spi_out)
+    if child is None:
+        return []  # it does not exist: no Delete payload
+    if child.state is ChildState.DELETE_SENT:
+        # both ask at once: the outgoing half ends now, the incoming one with the
+        # answer to our own request; no Delete payload
+        sa.emit(ChildSendingStopped(child.spi_in))
+        return []
+    if child.replaced_by in sa.children:
+        # the peer closes what it has replaced: it is ready to receive on the new one
+        sa.emit(ChildPreferred(child.replaced_by))
+    sa.remove_child(child.spi_in)
+    return [child.spi_in]
+
+
+def ends_ike_sa(sa: IkeSa, request: Received) -> str | None:
+    """Return why this request ends the IKE SA, or ``None``.
+
+    Source: RFC 7296 §1.4.1, RFC 7296 §2.21.2
+    """
+    for payload in request.payloads:
+        if isinstance(payload, DeletePayload) and payload.protocol == ProtocolId.IKE:
+            return "deleted by the peer"
+        if (
+            isinstance(payload, NotifyPayload)
+            and payload.notify_type in FATAL_AFTER_IKE_AUTH
+            and request.header.message_id == FIRST_ID_AFTER_IKE_AUTH
+            and not sa.is_original_initiator
+        ):
+            return f"the peer says {notify_name(payload)}"
+    return None

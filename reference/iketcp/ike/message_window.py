@@ -1,0 +1,76 @@
+"""Message IDs: which request is new, which is a repetition, which answer fits.
+
+Each direction counts its requests from 0. With a window of one there is one request
+under way each way: a request is either the next expected one, the one answered last
+(whose answer is sent again, octet for octet), or outside the window.
+
+Source: RFC 7296 §2.1
+Source: RFC 7296 §2.2
+Source: RFC 7296 §2.3
+Source: RFC 9329 §6.2
+"""
+
+from enum import Enum
+
+
+class RequestKind(Enum):
+    """What a received request is to us. Source: RFC 7296 §2.1, RFC 7296 §2.3."""
+
+    NEW = "new"
+    RETRANSMISSION = "retransmission"
+    OUTSIDE = "outside the window"
+
+
+class AnsweredRequests:
+    """The peer's requests, and our last answer.
+
+    Parameters
+    ----------
+    expected : int
+        Message ID of the next request, 32 bits.
+    response : bytes or None
+        Our response to the request before that, if there was one.
+    """
+
+    def __init__(self, expected: int = 0, response: bytes | None = None) -> None:
+        self.expected = expected
+        self.response = response
+
+    def kind(self, message_id: int) -> RequestKind:
+        """Classify the Message ID of an authentic request."""
+        if message_id == self.expected:
+            return RequestKind.NEW
+        if message_id == self.expected - 1 and self.response is not None:
+            # executed once, answered again with the same octets [9329-6.2-responder]
+            return RequestKind.RETRANSMISSION
+        return RequestKind.OUTSIDE
+
+    def answered(self, response: bytes) -> None:
+        """Note our response to the expected request; the window moves on."""
+        self.response = response
+        self.expected += 1
+
+
+class SentRequest:
+    """Our request under way.
+
+    Parameters
+    ----------
+    message_id : int
+        Its Message ID, 32 bits.
+    octets : bytes
+        The message as sent; a repetition sends exactly these [9329-6.2-reconnect].
+    deadline : float
+        When to give up, in seconds; the IKE SA ends then [9329-6.2-no-retransmit].
+    """
+
+    __slots__ = ("deadline", "message_id", "octets")
+
+    def __init__(self, message_id: int, octets: bytes, deadline: float) -> None:
+        self.message_id = message_id
+        self.octets = octets
+        self.deadline = deadline
+
+    def is_answered_by(self, message_id: int) -> bool:
+        """Tell whether a response with this Message ID is ours to handle."""
+        return message_id == self.message_id

@@ -1,0 +1,236 @@
+"""Choosing one suite out of what the initiator offers and we accept.
+
+An SA payload is a list of proposals, the most preferred first; inside a proposal the
+transforms of one type are alternatives, and one of each type must be taken. The
+responder answers with one proposal holding one transform of each type.
+
+Source: RFC 7296 §2.7
+Source: RFC 7296 §3.3
+Source: RFC 7296 §3.3.6
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from iketcp.crypto.ciphers import cipher_spec
+from iketcp.crypto.suite import Suite
+from iketcp.errors import NoProposalChosenError
+from iketcp.ike.proposals import Proposal, Transform
+from iketcp.registry import (
+    ExtendedSequenceNumbers,
+    IntegrityAlgorithm,
+    KeyExchangeMethod,
+    ProtocolId,
+    TransformType,
+)
+
+_MANDATORY = {
+    ProtocolId.IKE: {TransformType.ENCR, TransformType.PRF, TransformType.KE},
+    ProtocolId.ESP: {TransformType.ENCR, TransformType.ESN},
+}
+"""Types that every suite of a protocol has. Source: RFC 7296 §3.3.3."""
+
+_NONE = {
+    TransformType.INTEG: IntegrityAlgorithm.NONE,
+    TransformType.KE: KeyExchangeMethod.NONE,
+}
+"""Types whose value NONE means the same as leaving them out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What was agreed."""
+
+    proposal: Proposal
+    """The answer: one transform of each type; the SPI is still the offer's."""
+    suite: Suite
+
+
+def transforms_of(proposal: Proposal, kind: TransformType) -> list[Transform]:
+    """Return the transforms of one type, in order."""
+    return [t for t in proposal.transforms if t.type == kind]
+
+
+def methods_of(proposals: Iterable[Proposal]) -> set[int]:
+    """Return every key exchange method offered."""
+    return {t.id for p in proposals for t in transforms_of(p, TransformType.KE)}
+
+
+def without_key_exchange(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
+    """Drop every key exchange transform: IKE_AUTH carries no KE payload.
+
+    Source: RFC 7296 §1.2
+    """
+    return tuple(
+        p.with_transforms(tuple(t for t in p.transforms if t.type != TransformType.KE))
+        for p in proposals
+    )
+
+
+def with_spi(proposals: Iterable[Proposal], spi: bytes) -> tuple[Proposal, ...]:
+    """Number the proposals from 1 and put our SPI into each.
+
+    Source: RFC 7296 §3.3.1
+    """
+    return tuple(
+        p.with_number_and_spi(number, spi) for number, p in enumerate(proposals, 1)
+    )
+
+
+def suite_of(proposal: Proposal) -> Suite:
+    """Read a suite from a proposal that has one transform of each type.
+
+    Raises
+    ------
+    NoProposalChosenError
+        A type is missing or doubled, or the combination is not one we have.
+
+    Source: RFC 7296 §3.3.3
+    """
+    by_type: dict[int, Transform] = {}
+    for transform in proposal.transforms:
+        if transform.type in by_type:
+            raise NoProposalChosenError(f"two transforms of type {transform.type}")
+        by_type[transform.type] = transform
+    missing = _MANDATORY.get(ProtocolId(proposal.protocol), set()) - set(by_type)
+    if missing:
+        raise NoProposalChosenError(f"no transform of type {min(missing)}")
+    encr = by_type[TransformType.ENCR]
+    ids = {kind: t.id for kind, t in by_type.items() if _NONE.get(kind) != t.id}  # type: ignore[call-overload]
+    suite = Suite(
+        encr=encr.id,
+        key_bits=encr.key_bits,
+        prf=ids.get(TransformType.PRF),
+        integ=ids.get(TransformType.INTEG),
+        ke=ids.get(TransformType.KE),
+        esn=ids.get(TransformType.ESN) == ExtendedSequenceNumbers.ESN,
+    )
+    try:
+        cipher_spec(suite.encr, suite.key_bits, suite.integ)
+    except ValueError as error:
+        raise NoProposalChosenError(str(error)) from error
+    return suite
+
+
+def choose_proposal(
+    offered: Sequence[Proposal],
+    policy: Sequence[Proposal],
+    preferred_ke: int | None = None,
+) -> Choice:
+    """Choose a suite as the responder.
+
+    Choice: the initiator's order decides, proposal by proposal and transform by
+    transform; but where several key exchange methods are acceptable, the one whose KE
+    payload is already there saves a round trip.
+
+    Parameters
+    ----------
+    offered : Sequence[Proposal]
+        The SA payload's proposals.
+    policy : Sequence[Proposal]
+        What we accept.
+    preferred_ke : int or None
+        The method of the KE payload that came along.
+
+    Raises
+    ------
+    NoProposalChosenError
+        No proposal is acceptable.
+
+    Source: RFC 7296 §2.7
+    """
+    for proposal in offered:
+        for accepted in policy:
+            answer = _match(proposal, accepted, preferred_ke)
+            if answer is not None:
+                try:
+                    return Choice(answer, suite_of(answer))
+                except NoProposalChosenError:
+                    continue
+    raise NoProposalChosenError("no common proposal")
+
+
+def _match(
+    offered: Proposal, accepted: Proposal, preferred_ke: int | None
+) -> Proposal | None:
+    """Take one transform of each offered type, or none at all if one has no match."""
+    if offered.protocol != accepted.protocol:
+        return None
+    chosen = []
+    for kind in dict.fromkeys(t.type for t in offered.transforms):
+        transform = _match_type(kind, offered, accepted, preferred_ke)
+        if transform is None:
+            return None
+        chosen.append(transform)
+    # a type that we demand and the peer left out is a mismatch too, NONE excepted
+    offered_types = {t.type for t in offered.transforms}
+    for kind in {t.type for t in accepted.transforms} - offered_types:
+        if not _is_none_accepted(kind, accepted):
+            return None
+    return offered.with_transforms(tuple(chosen))
+
+
+def _match_type(
+    kind: int, offered: Proposal, accepted: Proposal, preferred_ke: int | None
+) -> Transform | None:
+    candidates = [
+        t
+        for t in offered.transforms
+        if t.type == kind and not t.has_unknown_attribute and _accepts(accepted, t)
+    ]
+    if kind == TransformType.KE:
+        candidates.sort(key=lambda t: t.id != preferred_ke)
+    return candidates[0] if candidates else None
+
+
+def _accepts(accepted: Proposal, transform: Transform) -> bool:
+    if any(
+        t.type == transform.type
+        and t.id == transform.id
+        and t.key_bits == transform.key_bits
+        for t in accepted.transforms
+    ):
+        return True
+    is_none = _NONE.get(transform.type) == transform.id  # type: ignore[call-overload]
+    return is_none and _is_none_accepted(transform.type, accepted)
+
+
+def _is_none_accepted(kind: int, accepted: Proposal) -> bool:
+    """Tell whether leaving ``kind`` out agrees with our policy."""
+    if kind not in _NONE:
+        return False
+    ours = [t for t in accepted.transforms if t.type == kind]
+    return not ours or any(t.id == _NONE[TransformType(kind)] for t in ours)
+
+
+def verify_choice(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> Suite:
+    """Check the responder's answer against what we offered.
+
+    Raises
+    ------
+    NoProposalChosenError
+        Not exactly one proposal, or one that we did not offer.
+
+    Source: RFC 7296 §2.7, RFC 7296 §3.3.6
+    """
+    if len(answer) != 1:
+        raise NoProposalChosenError(f"{len(answer)} proposals in the answer")
+    (chosen,) = answer
+    for proposal in offered:
+        if (
+            chosen.number == proposal.number
+            and chosen.protocol == proposal.protocol
+            and all(_accepts(proposal, t) for t in chosen.transforms)
+            and _covers(chosen, proposal)
+        ):
+            return suite_of(chosen)
+    raise NoProposalChosenError("the answer is not among our proposals")
+
+
+def _covers(chosen: Proposal, offered: Proposal) -> bool:
+    """Tell whether every type offered was answered, NONE excepted."""
+    answered = {t.type for t in chosen.transforms}
+    return all(
+        t.type in answered or _is_none_accepted(t.type, offered)
+        for t in offered.transforms
+    )

@@ -1,0 +1,137 @@
+"""The Encrypted payload: how an IKE SA protects every message after IKE_SA_INIT.
+
+An IKE message after the first two carries its payloads inside one Encrypted payload:
+an initialization vector, the encrypted payloads with their padding, and an Integrity
+Check Value that also covers the header in front. Each direction has keys of its own, so
+a message reflected to its sender does not verify.
+
+Source: RFC 7296 §3.14
+Source: RFC 5282 §3
+Source: RFC 5282 §5.1
+"""
+
+from collections.abc import Sequence
+
+from iketcp.crypto.suite import Suite
+from iketcp.environment import Entropy
+from iketcp.errors import IntegrityError, MalformedMessageError
+from iketcp.ike.header import HEADER_SIZE, Header
+from iketcp.ike.keys import IkeKeys
+from iketcp.ike.message import Message, decode_chain, encode_chain
+from iketcp.ike.payloads import Payload, SkPayload
+from iketcp.octets import Reader
+from iketcp.registry import PayloadType
+
+GENERIC_HEADER_SIZE = 4
+"""Octets of a generic payload header. Source: RFC 7296 §3.2."""
+
+
+class IkeProtection:
+    """Seals and opens the Encrypted payload for one IKE SA.
+
+    Parameters
+    ----------
+    suite : Suite
+        The IKE SA's suite.
+    keys : IkeKeys
+        The IKE SA's keys.
+    is_original_initiator : bool
+        Which direction is ours.
+    entropy : Entropy
+        Initialization vectors, for ciphers that want them unpredictable.
+    """
+
+    def __init__(
+        self,
+        suite: Suite,
+        keys: IkeKeys,
+        is_original_initiator: bool,
+        entropy: Entropy,
+    ) -> None:
+        spec = suite.cipher
+        initiator = spec.new(keys.sk_ei, keys.sk_ai)
+        responder = spec.new(keys.sk_er, keys.sk_ar)
+        if is_original_initiator:
+            self._sealing, self._opening = initiator, responder
+        else:
+            self._sealing, self._opening = responder, initiator
+        self._spec = spec
+        self._entropy = entropy
+        self._sealed = 0
+
+    def _next_iv(self) -> bytes:
+        """Return an IV never used before under this key.
+
+        Choice: a counter where uniqueness is all a cipher asks, fresh entropy where the
+        IV must be unpredictable.
+
+        Source: RFC 5282 §3.1, RFC 7296 §3.14
+        """
+        size = self._spec.iv_size
+        if self._spec.needs_unpredictable_iv:
+            return self._entropy.draw("ike.iv", size)
+        self._sealed += 1
+        return self._sealed.to_bytes(size, "big")
+
+    def seal(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+        """Make a whole protected IKE message.
+
+        Parameters
+        ----------
+        header : Header
+            SPIs, exchange, Message ID and flags; Next Payload and Length are filled in.
+        payloads : Sequence[Payload]
+            What goes inside; may be empty.
+
+        Source: RFC 7296 §3.14
+        """
+        spec = self._spec
+        first_inner, inner = encode_chain(payloads)
+        # Padding | Pad Length, so that the whole is a multiple of the block size
+        pad_length = -(len(inner) + 1) % spec.block_size
+        plaintext = inner + bytes(pad_length) + bytes([pad_length])
+        body_size = spec.iv_size + len(plaintext) + spec.icv_size
+        sk_size = GENERIC_HEADER_SIZE + body_size
+        associated = header.with_chain(PayloadType.SK, HEADER_SIZE + sk_size).encode()
+        associated += bytes([first_inner, 0]) + sk_size.to_bytes(2, "big")
+        iv = self._next_iv()
+        return associated + iv + self._sealing.seal(iv, plaintext, associated)
+
+    def open(self, message: Message, octets: bytes) -> tuple[Payload, ...]:
+        """Verify, decrypt and decode what is inside a protected IKE message.
+
+        Parameters
+        ----------
+        message : Message
+            The decoded outer message.
+        octets : bytes
+            The same message as it came.
+
+        Raises
+        ------
+        IntegrityError
+            No Encrypted payload stands last, it is too short, or its Integrity Check
+            Value does not verify: the message proves nothing and is dropped.
+        MalformedMessageError
+            The message is authentic, but what is inside has a syntax error.
+        UnsupportedCriticalPayloadError
+            The message is authentic and holds a critical payload we do not know.
+
+        Source: RFC 7296 §3.14, RFC 7296 §2.21.3
+        """
+        payload = message.payloads[-1] if message.payloads else None
+        if not isinstance(payload, SkPayload):
+            raise IntegrityError("no Encrypted payload")
+        spec = self._spec
+        body = payload.body
+        if len(body) < spec.iv_size + spec.block_size + spec.icv_size:
+            raise IntegrityError(f"Encrypted payload of {len(body)} octets")
+        associated = octets[: len(octets) - len(body)]
+        iv, sealed = body[: spec.iv_size], body[spec.iv_size :]
+        plaintext = self._opening.open(iv, sealed, associated)
+        inner_size = len(plaintext) - 1 - plaintext[-1]
+        if inner_size < 0:
+            raise MalformedMessageError(
+                f"Pad Length {plaintext[-1]} in {len(plaintext)} octets"
+            )
+        return decode_chain(payload.first_inner_type, Reader(plaintext, 0, inner_size))

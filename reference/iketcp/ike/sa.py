@@ -1,0 +1,366 @@
+"""One IKE SA: its keys, its counters, its Child SAs, and what it wants done.
+
+An IKE SA does no I/O. Handlers change it and leave :mod:`outputs
+<iketcp.ike.outputs>` behind; :mod:`iketcp.ike.engine` decides which handler a message
+goes to. There is one request of ours under way at a time (a window of one); what else
+we want waits in ``tasks``.
+
+Source: RFC 7296 §1
+Source: RFC 7296 §2.3
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import ClassVar
+
+from iketcp.child_sa import ChildSaParameters
+from iketcp.crypto.suite import Suite
+from iketcp.ike.context import IkeContext
+from iketcp.ike.header import Header
+from iketcp.ike.keys import IkeKeys
+from iketcp.ike.lifetime import LifetimeWatch
+from iketcp.ike.message import encode_message
+from iketcp.ike.message_window import AnsweredRequests, SentRequest
+from iketcp.ike.nat_detection import Path
+from iketcp.ike.outputs import ChildRemoved, Closed, HandedOver, Output, SendMessage
+from iketcp.ike.payloads import Payload
+from iketcp.ike.policy import ChildPolicy
+from iketcp.ike.protection import IkeProtection
+from iketcp.ike.states import (
+    ChildEvent,
+    ChildState,
+    IkeEvent,
+    IkeState,
+    next_child_state,
+    next_ike_state,
+)
+from iketcp.registry import ExchangeType
+
+NO_SPI = bytes(8)
+"""The responder's SPI before it has one. Source: RFC 7296 §3.1."""
+
+REPLACED_SECONDS = 60.0
+"""Choice: how long a replaced IKE SA waits for the peer to delete it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message as a handler gets it: verified, decrypted, decoded."""
+
+    header: Header
+    payloads: tuple[Payload, ...]
+    octets: bytes = field(repr=False)
+    """The whole message as it came, without non-ESP marker."""
+
+
+class Exchange(ABC):
+    """One exchange that we initiate: what it asks, and what its answer means.
+
+    An instance keeps what belongs to this exchange alone (nonce, private key, the SA it
+    is about) and is dropped with it.
+    """
+
+    exchange_type: ClassVar[ExchangeType]
+
+    @abstractmethod
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return the request's payloads, or ``None`` when there is nothing to ask."""
+
+    @abstractmethod
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Handle the authentic response.
+
+        Raises
+        ------
+        IketcpError
+            The response is not acceptable; ``scope`` says what ends.
+        """
+
+    def again(self, sa: IkeSa, method: int | None = None) -> Exchange | None:
+        """Return a fresh copy to try later, or ``None`` where that makes no sense.
+
+        Parameters
+        ----------
+        method : int or None
+            The key exchange method that the peer wants, if it said so.
+        """
+        return None
+
+
+class Child:
+    """A Child SA as its IKE SA sees it."""
+
+    def __init__(
+        self,
+        policy: ChildPolicy,
+        parameters: ChildSaParameters,
+        watch: LifetimeWatch,
+        nonces: tuple[bytes, bytes],
+    ) -> None:
+        self.policy = policy
+        self.parameters = parameters
+        self.watch = watch
+        self.lowest_nonce = min(nonces)
+        """Decides which of two simultaneous rekeys survives. RFC 7296 §2.8.1."""
+        self.state = ChildState.INSTALLED
+        self.replaced_by = b""
+        """SPI (in) of the Child SA that took its place, 4 octets; empty if none."""
+
+    @property
+    def spi_in(self) -> bytes:
+        """SPI of packets to us, 4 octets."""
+        return self.parameters.spi_in
+
+    def transition(self, event: ChildEvent) -> None:
+        """Move to the state the table gives."""
+        self.state = next_child_state(self.state, event)
+
+    def replace_by(self, successor: Child) -> None:
+        """Note which Child SA took its place. Source: RFC 7296 §2.8."""
+        self.transition(ChildEvent.REPLACE)
+        self.replaced_by = successor.spi_in
+
+
+@dataclass(slots=True)
+class _Task:
+    exchange: Exchange
+    not_before: float
+
+
+class IkeSa:
+    """One IKE SA.
+
+    Parameters
+    ----------
+    context : IkeContext
+        Shared policy, entropy and SPIs.
+    is_original_initiator : bool
+        We sent the first request of *this* IKE SA (the I flag, SPIi).
+    spi_i, spi_r : bytes
+        IKE SPIs, 8 octets each; ``NO_SPI`` while unknown.
+    path : Path
+        Addresses and ports of the connection it began on.
+    now : float
+        Seconds.
+
+    Source: RFC 7296 §3.1
+    """
+
+    def __init__(
+        self,
+        context: IkeContext,
+        is_original_initiator: bool,
+        spi_i: bytes,
+        spi_r: bytes,
+        path: Path,
+        now: float,
+    ) -> None:
+        self.context = context
+        self.policy = context.policy
+        self.is_original_initiator = is_original_initiator
+        self.spi_i = spi_i
+        self.spi_r = spi_r
+        self.path = path
+        self.state = IkeState.CREATED
+        self.watch = LifetimeWatch(self.policy.lifetime, context.entropy, now)
+        self.state_deadline: float | None = None
+        self.last_heard = now
+        self.has_connection = True
+
+        self.suite: Suite | None = None
+        self.keys: IkeKeys | None = None
+        self.protection: IkeProtection | None = None
+        self.ni = b""
+        self.nr = b""
+        self.local_init_message = b""
+        self.remote_init_message = b""
+        self.remote_identity = ""
+        self.remote_hash_algorithms: tuple[int, ...] = ()
+
+        self.answered = AnsweredRequests()
+        self.next_message_id = 0
+        self.sent: SentRequest | None = None
+        self.exchange: Exchange | None = None
+        self.tasks: deque[_Task] = deque()
+
+        self.children: dict[bytes, Child] = {}
+        self.assigned: tuple[IPv4Interface | IPv6Interface, ...] = ()
+        self.is_tfc_accepted = True
+        self.trouble_since: float | None = None
+        self.outputs: list[Output] = []
+
+    # --- names -----------------------------------------------------------------
+
+    @property
+    def spi_local(self) -> bytes:
+        """The SPI that we chose, 8 octets."""
+        return self.spi_i if self.is_original_initiator else self.spi_r
+
+    @property
+    def is_usable(self) -> bool:
+        """Exchanges may be begun on it."""
+        return self.state is IkeState.ESTABLISHED
+
+    def label(self) -> str:
+        """Both SPIs, for the log."""
+        return f"{self.spi_i.hex()}_i {self.spi_r.hex()}_r"
+
+    # --- state -----------------------------------------------------------------
+
+    def transition(self, event: IkeEvent) -> None:
+        """Move to the state the table gives: the only place that changes ``state``."""
+        self.state = next_ike_state(self.state, event)
+
+    def emit(self, output: Output) -> None:
+        """Leave an output for the endpoint."""
+        self.outputs.append(output)
+
+    def take_outputs(self) -> list[Output]:
+        """Hand all outputs over."""
+        outputs, self.outputs = self.outputs, []
+        return outputs
+
+    def use_keys(self, suite: Suite, keys: IkeKeys) -> None:
+        """Protect everything from here on with these keys."""
+        self.suite = suite
+        self.keys = keys
+        self.protection = IkeProtection(
+            suite, keys, self.is_original_initiator, self.context.entropy
+        )
+
+    def close(self, reason: str, is_local_wish: bool = False) -> None:
+        """End this IKE SA and its Child SAs; keys are forgotten.
+
+        Source: RFC 7296 §1.4.1 (the Child SAs end with it)
+        """
+        if self.state is IkeState.CLOSED:
+            return
+        self.transition(IkeEvent.CLOSE)
+        for spi_in in list(self.children):
+            self.remove_child(spi_in)
+        if self.context.pool is not None and self.assigned:
+            self.context.pool.release(self.remote_identity)
+            self.assigned = ()
+        self.keys = None
+        self.protection = None
+        self.sent = None
+        self.exchange = None
+        self.tasks.clear()
+        self.local_init_message = self.remote_init_message = b""
+        self.emit(Closed(reason, is_local_wish))
+
+    def hand_over(self, heir: IkeSa, now: float) -> None:
+        """Give the Child SAs, and what we still wanted, to the IKE SA of a rekey.
+
+        Source: RFC 7296 §2.8
+        """
+        heir.children, self.children = self.children, {}
+        heir.tasks.extend(self.tasks)
+        self.tasks.clear()
+        heir.assigned, self.assigned = self.assigned, ()
+        self.emit(HandedOver(heir))
+        if self.state is IkeState.ESTABLISHED:
+            self.transition(IkeEvent.REKEY)
+        self.state_deadline = now + REPLACED_SECONDS
+
+    def add_child(self, child: Child) -> None:
+        """Note a new Child SA."""
+        self.children[child.spi_in] = child
+
+    def remove_child(self, spi_in: bytes) -> None:
+        """Drop a Child SA."""
+        child = self.children.pop(spi_in)
+        child.transition(ChildEvent.REMOVE)
+        self.emit(ChildRemoved(spi_in))
+
+    def child_by_spi_out(self, spi_out: bytes) -> Child | None:
+        """Find a Child SA by the SPI that the peer receives on."""
+        for child in self.children.values():
+            if child.parameters.spi_out == spi_out:
+                return child
+        return None
+
+    # --- messages ----------------------------------------------------------------
+
+    def header(
+        self, exchange: ExchangeType, message_id: int, is_response: bool
+    ) -> Header:
+        """Make the header of a message of ours. Source: RFC 7296 §3.1."""
+        return Header(
+            spi_i=self.spi_i,
+            spi_r=self.spi_r,
+            exchange_type=exchange,
+            message_id=message_id,
+            is_response=is_response,
+            is_original_initiator=self.is_original_initiator,
+        )
+
+    def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+        if self.protection is None:
+            return encode_message(header, payloads)
+        return self.protection.seal(header, payloads)
+
+    def send_request(
+        self, exchange: Exchange, payloads: Sequence[Payload], now: float
+    ) -> bytes:
+        """Send a request of ours and begin to wait; returns its octets."""
+        message_id = self.next_message_id
+        header = self.header(exchange.exchange_type, message_id, is_response=False)
+        octets = self._encode(header, payloads)
+        deadline = now + self.policy.request_timeout_seconds
+        self.sent = SentRequest(message_id, octets, deadline)
+        self.exchange = exchange
+        self.next_message_id += 1
+        self.emit(SendMessage(octets, header, tuple(payloads)))
+        return octets
+
+    def send_response(
+        self, exchange: ExchangeType, payloads: Sequence[Payload]
+    ) -> bytes:
+        """Answer the expected request and remember the answer; returns its octets."""
+        header = self.header(exchange, self.answered.expected, is_response=True)
+        octets = self._encode(header, payloads)
+        self.answered.answered(octets)
+        self.emit(SendMessage(octets, header, tuple(payloads)))
+        return octets
+
+    def answered_exchange(self) -> Exchange | None:
+        """Take the exchange whose response has come."""
+        exchange, self.exchange, self.sent = self.exchange, None, None
+        return exchange
+
+    # --- tasks -------------------------------------------------------------------
+
+    def want(self, exchange: Exchange, not_before: float = 0.0) -> None:
+        """Queue an exchange of ours."""
+        self.tasks.append(_Task(exchange, not_before))
+
+    def is_wanted(self, kind: type[Exchange]) -> bool:
+        """Tell whether an exchange of ``kind`` is under way or waits."""
+        waiting = any(isinstance(task.exchange, kind) for task in self.tasks)
+        return waiting or isinstance(self.exchange, kind)
+
+    def begin_next(self, now: float) -> None:
+        """Send the next request that is due, if none is under way.
+
+        Source: RFC 7296 §2.3 (a window of one)
+        """
+        while self.sent is None and self.state is not IkeState.CLOSED:
+            task = next((t for t in self.tasks if t.not_before <= now), None)
+            if task is None:
+                return
+            self.tasks.remove(task)
+            payloads = task.exchange.request(self, now)
+            if payloads is not None:
+                self.send_request(task.exchange, payloads, now)
+
+    def next_task_time(self) -> float | None:
+        """When the next waiting exchange is due, if no request is under way."""
+        if self.sent is not None or not self.tasks:
+            return None
+        return min(task.not_before for task in self.tasks)

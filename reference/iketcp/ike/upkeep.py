@@ -1,0 +1,105 @@
+"""What time brings to an IKE SA: giving up, rekeying, asking whether the peer lives.
+
+Source: RFC 7296 §2.4
+Source: RFC 7296 §2.8
+Source: RFC 9329 §6.2
+Source: RFC 9329 §6.7
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from iketcp.ike.engine import begin_next
+from iketcp.ike.exchanges.create_child_sa import RekeyChild
+from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild, DeleteIkeSa
+from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
+from iketcp.ike.lifetime import Age
+from iketcp.ike.sa import Child, IkeSa
+from iketcp.ike.states import ChildState, IkeState
+
+Usage = Callable[[bytes], tuple[int, int]]
+"""Octets and packets that the Child SA with this SPI (in) has carried."""
+
+
+def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> None:
+    """Do what is due: give up, rekey, check liveness, send what waited.
+
+    Parameters
+    ----------
+    now : float
+        Seconds.
+    usage : Callable[[bytes], tuple[int, int]]
+        Octets and packets of a Child SA, by its SPI (in).
+
+    Source: RFC 7296 §2.4, RFC 7296 §2.8, RFC 9329 §6.2
+    """
+    if sa.state is IkeState.CLOSED:
+        return
+    if sa.sent is not None and now >= sa.sent.deadline:
+        # over TCP nothing is sent again meanwhile [9329-6.2-no-retransmit]
+        sa.close(f"no answer for {sa.policy.request_timeout_seconds:g} s")
+        return
+    if sa.state_deadline is not None and now >= sa.state_deadline:
+        sa.close(f"{sa.state.value}: too long", sa.state is IkeState.REKEYED)
+        return
+    if sa.is_usable:
+        _check_lifetimes(sa, now, usage)
+        _check_liveness(sa, now)
+    begin_next(sa, now)
+
+
+def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
+    age = sa.watch.age(now)
+    if age is Age.HARD and not sa.is_wanted(DeleteIkeSa):
+        sa.want(DeleteIkeSa("its lifetime is over"))
+    elif age is Age.SOFT and not sa.is_wanted(RekeyIkeSa):
+        sa.want(RekeyIkeSa())
+    for child in list(sa.children.values()):
+        octets, packets = usage(child.spi_in)
+        _check_child(sa, child, child.watch.age(now, octets, packets))
+
+
+def _check_child(sa: IkeSa, child: Child, age: Age) -> None:
+    """Rekey a Child SA in time; if that fails to the end, so does the IKE SA.
+
+    Source: RFC 7296 §2.8
+    """
+    if age is Age.HARD and child.state is ChildState.REKEYED:
+        sa.want(DeleteChild(child.spi_in))
+    elif age is Age.HARD and not sa.is_wanted(DeleteIkeSa):
+        sa.want(DeleteIkeSa("a Child SA expired before it was rekeyed"))
+    elif age is Age.SOFT and child.state is ChildState.INSTALLED:
+        rekey_child(sa, child)
+
+
+def rekey_child(sa: IkeSa, child: Child) -> None:
+    """Queue the rekey of a Child SA, unless it is queued already."""
+    waiting = (task.exchange for task in sa.tasks)
+    if not any(isinstance(e, RekeyChild) and e.old is child for e in waiting):
+        sa.want(RekeyChild(child))
+
+
+def _check_liveness(sa: IkeSa, now: float) -> None:
+    """Ask after a peer that has been silent [9329-6.7-liveness]."""
+    limit = sa.policy.liveness_seconds
+    if limit is None or now - sa.last_heard < limit:
+        return
+    if not sa.has_connection:
+        return  # nobody can answer; the state is kept meanwhile [9329-6.1-keep-state]
+    if sa.sent is None and not sa.is_wanted(CheckLiveness):
+        sa.want(CheckLiveness())
+
+
+def next_deadline(sa: IkeSa, now: float) -> float | None:
+    """Return when :func:`time_passed` has something to do next, or ``None``."""
+    times: list[float | None] = [sa.state_deadline, sa.next_task_time()]
+    if sa.sent is not None:
+        times.append(sa.sent.deadline)
+    if sa.is_usable:
+        times += [sa.watch.soft_at, sa.watch.hard_at]
+        for child in sa.children.values():
+            times += [child.watch.soft_at, child.watch.hard_at]
+        if sa.policy.liveness_seconds is not None and sa.has_connection:
+            times.append(sa.last_heard + sa.policy.liveness_seconds)
+    return min((t for t in times if t is not None and t > now), default=None)
