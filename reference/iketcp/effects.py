@@ -1,0 +1,132 @@
+"""What the pure floors want done: effects, carried out by the floors with threads.
+
+An endpoint takes octets, connection events and the time, and returns a list of
+these. Whoever runs it executes them in order and tells it nothing back except through
+the next event. A test reads them as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from ipaddress import IPv4Interface, IPv6Interface
+from typing import NewType
+
+from iketcp.child_sa import ChildSaParameters
+from iketcp.crypto.suite import Suite
+from iketcp.ike.keys import IkeKeys
+from iketcp.ike.nat_detection import Path
+
+ConnectionId = NewType("ConnectionId", int)
+"""A TCP connection, numbered by whoever opened or accepted it; never reused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transmit:
+    """Write these octets, framing included, on that connection.
+
+    Octets of one effect are never interleaved with another's.
+    """
+
+    connection: ConnectionId
+    octets: bytes = field(repr=False)
+    droppable: bool = False
+    """True for ESP: a full send queue drops it, as any link drops packets."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenConnection:
+    """Connect to the peer after ``delay_seconds``; we are the TCP Originator."""
+
+    delay_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class CloseConnection:
+    """Close that connection; ``reason`` is for the log."""
+
+    connection: ConnectionId
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeliverInner:
+    """Hand these inner IP packets to the tunnel device."""
+
+    packets: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSaEstablished:
+    """An IKE SA is up for the first time (not by a rekey)."""
+
+    spi: bytes
+    """Our SPI, 8 octets."""
+    remote_identity: str
+
+
+@dataclass(frozen=True, slots=True)
+class IkeSaClosed:
+    """An IKE SA is gone for good, with every Child SA it had (not by a rekey)."""
+
+    spi: bytes
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaInstalled:
+    """A Child SA is ready to carry packets."""
+
+    parameters: ChildSaParameters
+    inner_mtu: int
+    """Largest inner packet that one ESP packet within the path MTU carries."""
+    path: Path
+    """Where the IKE SA began: the outer addresses."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSaRemoved:
+    """A Child SA is gone."""
+
+    parameters: ChildSaParameters
+
+
+@dataclass(frozen=True, slots=True)
+class IkeKeysDerived:
+    """An IKE SA has its keys: for a key log, when its user insists on one."""
+
+    spi_i: bytes
+    spi_r: bytes
+    suite: Suite
+    keys: IkeKeys = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigurationAssigned:
+    """The responder assigned these; the initiator puts them on its device."""
+
+    addresses: tuple[IPv4Interface | IPv6Interface, ...]
+    dns_servers: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """Something happened that a log, a narrator or a test wants to know."""
+
+    kind: str
+    fields: Mapping[str, object]
+
+
+Effect = (
+    Transmit
+    | OpenConnection
+    | CloseConnection
+    | DeliverInner
+    | IkeSaEstablished
+    | IkeSaClosed
+    | ChildSaInstalled
+    | ChildSaRemoved
+    | ConfigurationAssigned
+    | IkeKeysDerived
+    | Trace
+)

@@ -1,0 +1,226 @@
+"""From what an IKE SA wants done to effects on connections, tunnel and log.
+
+An IKE SA knows no connections. Here its messages get one: a response to a retransmitted
+request goes back the way that request came, everything else goes over the session's
+current connection.
+
+Source: RFC 9329 §6.1
+Source: RFC 9329 §6.2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+from iketcp.effects import (
+    ChildSaInstalled,
+    ChildSaRemoved,
+    CloseConnection,
+    ConfigurationAssigned,
+    ConnectionId,
+    Effect,
+    IkeSaClosed,
+    IkeSaEstablished,
+    Trace,
+    Transmit,
+)
+from iketcp.endpoint import traces
+from iketcp.endpoint.tables import IkeSession, LiveChild, Tables
+from iketcp.environment import Entropy
+from iketcp.esp.child_sa import ChildSa
+from iketcp.esp.mtu import inner_mtu
+from iketcp.esp.spd import OutboundSpd
+from iketcp.ike import outputs
+from iketcp.ike.sa import IkeSa
+from iketcp.mapping import ConnectionMap
+from iketcp.stream import frame_ike
+
+DEFAULT_PATH_MTU = 1500
+"""Choice: assumed while a session has no connection to ask."""
+
+
+class OutputCarrier:
+    """Turns outputs of IKE SAs into effects, and keeps the tables in step.
+
+    Parameters
+    ----------
+    tables : Tables
+        What the endpoint holds.
+    connection_map : ConnectionMap
+        Which connection carries which session.
+    spd : OutboundSpd
+        Which Child SA an inner packet goes into.
+    entropy : Entropy
+        For ESP.
+    new_lock : Callable[[], AbstractContextManager]
+        Makes the lock of a Child SA.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        connection_map: ConnectionMap,
+        spd: OutboundSpd,
+        entropy: Entropy,
+        new_lock: Callable[[], AbstractContextManager[object]],
+    ) -> None:
+        self._tables = tables
+        self._map = connection_map
+        self._spd = spd
+        self._entropy = entropy
+        self._new_lock = new_lock
+
+    def run(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        came_on: ConnectionId | None,
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        """Carry out everything that ``sa`` left behind.
+
+        Parameters
+        ----------
+        came_on : ConnectionId or None
+            The connection of the message that caused it, if one did.
+        effects : list[Effect]
+            Where the effects go, in order.
+        """
+        for output in sa.take_outputs():
+            match output:
+                case outputs.SendMessage():
+                    self._send(output, session, came_on, effects)
+                case outputs.MessageAccepted():
+                    effects.append(traces.message_received(output, came_on))
+                case outputs.KeysDerived():
+                    effects.extend(traces.ike_keys(output.sa))
+                case outputs.Closed():
+                    self._closed(sa, session, output, now, effects)
+                case _:
+                    self._change(sa, session, output, effects)
+
+    def prefer(self, child: ChildSa) -> None:
+        """Send on this Child SA from now on. Source: RFC 7296 §2.8."""
+        self._spd.prefer(child)
+
+    def _send(
+        self,
+        message: outputs.SendMessage,
+        session: IkeSession,
+        came_on: ConnectionId | None,
+        effects: list[Effect],
+    ) -> None:
+        """Send on one connection: the current one [9329-6.1-send-one].
+
+        A stored response goes back where the request came from; the mapping has not
+        moved for it [9329-6.1-reply-path]. Without a connection nothing is sent: a
+        request is repeated on the next one, a response when it is asked for again.
+        """
+        target = came_on if message.is_repetition else session.current
+        if target is None:
+            return
+        effects.append(Transmit(target, frame_ike(message.octets)))
+        effects.append(traces.message_sent(message, target))
+
+    def _change(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        output: outputs.Output,
+        effects: list[Effect],
+    ) -> None:
+        match output:
+            case outputs.Established():
+                session.was_established = True
+                effects.append(IkeSaEstablished(sa.spi_local, output.remote_identity))
+                effects.append(traces.ike_sa_established(sa))
+            case outputs.SuccessorMade():
+                new = output.successor
+                self._tables.ike_sas[new.spi_local] = (new, session)
+            case outputs.HandedOver():
+                session.ike = output.heir
+                effects.append(traces.ike_sa_rekeyed(sa, output.heir))
+            case outputs.ChildInstalled():
+                self._install(sa, session, output, effects)
+            case outputs.ChildPreferred():
+                self._with_child(output.spi_in, self._spd.prefer)
+            case outputs.ChildSendingStopped():
+                self._with_child(output.spi_in, self._spd.remove)
+            case outputs.ChildRemoved():
+                self._remove(output.spi_in, effects)
+            case outputs.ChildFailed():
+                effects.append(
+                    Trace(
+                        "child-sa-failed",
+                        {"child": output.name, "reason": output.reason},
+                    )
+                )
+            case outputs.Assigned():
+                effects.append(
+                    ConfigurationAssigned(output.addresses, output.dns_servers)
+                )
+            case outputs.Note():
+                effects.append(traces.note(sa, output))
+
+    def _install(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        output: outputs.ChildInstalled,
+        effects: list[Effect],
+    ) -> None:
+        """Make a Child SA carry packets; it receives before its answer is sent.
+
+        Source: RFC 7296 §2.8
+        """
+        parameters = output.parameters
+        stream = self._tables.streams.get(session.current or ConnectionId(-1))
+        path_mtu = DEFAULT_PATH_MTU if stream is None else stream.path_mtu
+        path = sa.path if stream is None else stream.path
+        mtu = inner_mtu(path_mtu, path.remote_address.version, parameters.suite)
+        esp = ChildSa(
+            parameters, self._entropy, self._new_lock(), output.is_sending_deferred
+        )
+        live = LiveChild(esp, session, parameters.name, mtu)
+        self._tables.children[parameters.spi_in] = live
+        self._spd.add(esp)
+        effects.append(ChildSaInstalled(parameters, mtu, path))
+        effects += traces.child_installed(parameters, output.replaces, mtu)
+
+    def _with_child(self, spi_in: bytes, act: Callable[[ChildSa], None]) -> None:
+        live = self._tables.children.get(spi_in)
+        if live is not None:
+            act(live.esp)
+
+    def _remove(self, spi_in: bytes, effects: list[Effect]) -> None:
+        """Stop carrying packets; the keys are dropped."""
+        live = self._tables.children.pop(spi_in, None)
+        if live is None:
+            return
+        self._spd.remove(live.esp)
+        effects.append(ChildSaRemoved(live.esp.parameters))
+        effects.append(traces.child_removed(live.esp))
+        live.esp.forget_keys()
+
+    def _closed(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        output: outputs.Closed,
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        """Forget an IKE SA; with its last one the session ends.
+
+        Source: RFC 9329 §6.1
+        """
+        self._tables.ike_sas.pop(sa.spi_local, None)
+        effects.append(traces.ike_sa_closed(sa, output.reason))
+        if session.ike is not sa:
+            return
+        session.ike, session.has_ended = None, True
+        effects.append(IkeSaClosed(sa.spi_local, output.reason))
+        for connection in self._map.ended(session, now):
+            effects.append(CloseConnection(connection, "its session is deleted"))

@@ -1,0 +1,441 @@
+"""The endpoint: connections, sessions and SAs of one host, events in, effects out.
+
+Both roles are here, for they differ little: the TCP Originator opens connections and
+begins, the TCP Responder waits for a stream prefix and answers. Either may begin any
+exchange once an IKE SA is up.
+
+Locking: the control lock is held for everything but the ESP data path, for computing
+only and never for I/O. Data packets take the lock of their Child SA alone; they ask for
+the control lock only when a packet moves its session to another connection.
+
+Source: RFC 9329 §6
+Source: RFC 7296 §2
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+
+from iketcp.effects import (
+    CloseConnection,
+    ConnectionId,
+    Effect,
+    OpenConnection,
+    Transmit,
+)
+from iketcp.endpoint import traces
+from iketcp.endpoint.carry_out import OutputCarrier
+from iketcp.endpoint.data_plane import Outbound, open_run
+from iketcp.endpoint.ike_messages import IkeMessages
+from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
+from iketcp.environment import Entropy, jitter
+from iketcp.esp.spd import OutboundSpd
+from iketcp.ike import engine, upkeep
+from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.informational import DeleteIkeSa
+from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
+from iketcp.ike.nat_detection import Path
+from iketcp.ike.policy import IkePolicy
+from iketcp.mapping import ConnectionMap, MappingPolicy
+from iketcp.stream import STREAM_PREFIX, MessageKind, StreamDecoder
+
+USAGE_TICK_SECONDS = 1.0
+"""Choice: how often volumes are compared with their limits."""
+
+RECONNECT_JITTER = 0.5
+"""Choice: the largest share by which a pause is shortened at random."""
+
+
+def _no_lock() -> AbstractContextManager[object]:
+    return nullcontext()
+
+
+class Endpoint:
+    """One endpoint.
+
+    Parameters
+    ----------
+    policy : IkePolicy
+        What may be agreed.
+    mapping_policy : MappingPolicy
+        Limits of connections.
+    entropy : Entropy
+        Labelled draws.
+    new_lock : Callable[[], AbstractContextManager]
+        Makes locks; the default makes none, for use by one thread.
+    """
+
+    def __init__(
+        self,
+        policy: IkePolicy,
+        mapping_policy: MappingPolicy,
+        entropy: Entropy,
+        new_lock: Callable[[], AbstractContextManager[object]] = _no_lock,
+    ) -> None:
+        self.tables = Tables()
+        self.counters = Counters()
+        self.map = ConnectionMap(mapping_policy)
+        self.context = IkeContext(
+            policy,
+            entropy,
+            self.tables.ike_sas.__contains__,
+            self.tables.children.__contains__,
+        )
+        self._entropy = entropy
+        self._control_lock = new_lock()
+        spd = OutboundSpd(new_lock())
+        self._outbound = Outbound(self.tables, spd, self.counters)
+        self._carrier = OutputCarrier(self.tables, self.map, spd, entropy, new_lock)
+        self._ike = IkeMessages(
+            self.tables, self.map, self.context, self.counters, self._carrier
+        )
+        self._originated: IkeSession | None = None
+        self._is_wanted = False
+
+    # --- connections ------------------------------------------------------------------
+
+    def initiate(self) -> list[Effect]:
+        """Begin as TCP Originator and original initiator: ask for a connection."""
+        with self._control_lock:
+            self._is_wanted = True
+            return [OpenConnection()]
+
+    def connection_opened(
+        self,
+        id: ConnectionId,
+        path: Path,
+        is_tcp_originator: bool,
+        now: float,
+        path_mtu: int = 1500,
+    ) -> list[Effect]:
+        """Take a connection that we opened or accepted.
+
+        As TCP Originator the stream prefix goes out first, on every connection
+        [9329-4-prefix] [9329-6.1-reprefix], and once [9329-4-once]; then the session
+        goes on, or begins. As TCP Responder nothing is sent [9329-4-originator].
+
+        Parameters
+        ----------
+        path : Path
+            Both ends' addresses and TCP ports.
+        path_mtu : int
+            Largest outer IP packet, in octets.
+
+        Source: RFC 9329 §4, RFC 9329 §6.1
+        """
+        with self._control_lock:
+            address = str(path.remote_address)
+            if not is_tcp_originator:
+                refusal = self.map.refusal(address)
+                if refusal is not None:
+                    self.counters.drop(refusal)
+                    return [CloseConnection(id, refusal)]
+            connection = self.map.opened(id, address, is_tcp_originator, now)
+            # the prefix comes from the TCP Originator only [9329-4-originator]
+            decoder = StreamDecoder(expects_prefix=not is_tcp_originator)
+            stream = Stream(connection, path, decoder, path_mtu)
+            self.tables.streams[id] = stream
+            effects: list[Effect] = [
+                traces.connection_opened(id, path, is_tcp_originator)
+            ]
+            if is_tcp_originator:
+                effects.append(Transmit(id, STREAM_PREFIX))
+                effects.append(traces.stream_prefix(id, "sent"))
+                self._begin_or_resume(stream, now, effects)
+            return effects
+
+    def _begin_or_resume(
+        self, stream: Stream, now: float, effects: list[Effect]
+    ) -> None:
+        """Put our session on its new connection. Source: RFC 9329 §6.1."""
+        session = self._own_session()
+        self.map.begin(session, stream.connection)
+        sa = session.ike
+        if sa is None:
+            sa = session.ike = engine.start(self.context, stream.path, now)
+            self.tables.ike_sas[sa.spi_local] = (sa, session)
+        else:
+            sa.has_connection = True
+            engine.resume(sa, now)
+        self._carrier.run(sa, session, stream.connection.id, now, effects)
+
+    def _own_session(self) -> IkeSession:
+        """Return the session we begin as TCP Originator; a new one if it has ended."""
+        if self._originated is None or self._originated.has_ended:
+            self._originated = IkeSession(is_tcp_originator=True)
+        return self._originated
+
+    def _restart_if_ended(self) -> list[Effect]:
+        """Begin a new session where ours ended without our wish.
+
+        Choice: one that was never established is not tried again: what failed would
+        fail again. RFC 7296 §2.8 leaves both to us.
+        """
+        session = self._originated
+        if session is None or not session.has_ended:
+            return []
+        self._originated = None
+        if not self._is_wanted or not session.was_established:
+            return []
+        new = self._own_session()
+        new.reconnects = 1  # not at once: the peer had its reasons
+        return self._reconnect(new)
+
+    def connection_failed(self, now: float) -> list[Effect]:
+        """Note that an attempt to connect failed; another follows after a pause."""
+        with self._control_lock:
+            return self._reconnect(self._own_session())
+
+    def connection_lost(
+        self, id: ConnectionId, reason: str, now: float
+    ) -> list[Effect]:
+        """Note that a connection is gone; the SAs stay [9329-6.1-keep-state].
+
+        Source: RFC 9329 §6.1
+        """
+        with self._control_lock:
+            return self._lost(id, reason)
+
+    def _lost(self, id: ConnectionId, reason: str) -> list[Effect]:
+        stream = self.tables.streams.pop(id, None)
+        if stream is None:
+            return []
+        stream.decoder.discard()
+        effects: list[Effect] = [traces.connection_closed(id, reason)]
+        session = self.map.lost(id)
+        if isinstance(session, IkeSession):
+            if session.ike is not None:
+                session.ike.has_connection = False
+            if session.is_tcp_originator and self._is_wanted:
+                effects += self._reconnect(session)
+        return effects
+
+    def _reconnect(self, session: IkeSession) -> list[Effect]:
+        """Ask for another connection, as only the TCP Originator does."""
+        if not self._is_wanted:
+            return []
+        pause = self.map.reconnect_delay(session)
+        pause = jitter(self._entropy, "reconnect.jitter", pause, RECONNECT_JITTER)
+        return [OpenConnection(pause)]
+
+    def _close(self, id: ConnectionId, reason: str) -> list[Effect]:
+        return [CloseConnection(id, reason), *self._lost(id, reason)]
+
+    # --- octets -----------------------------------------------------------------------
+
+    def octets_received(
+        self, id: ConnectionId, octets: bytes, now: float
+    ) -> list[Effect]:
+        """Take what a connection delivered; called by one thread a connection.
+
+        Source: RFC 9329 §3, RFC 9329 §6.1
+        """
+        stream = self.tables.streams.get(id)
+        if stream is None:
+            return []
+        effects: list[Effect] = []
+        had_prefix = stream.decoder.has_prefix
+        messages = stream.decoder.feed(octets)
+        if not had_prefix and stream.decoder.has_prefix:
+            effects.append(traces.stream_prefix(id, "received"))
+        reason = self._take_messages(stream, messages, now, effects)
+        if reason is None and stream.decoder.failure is not None:
+            reason = str(stream.decoder.failure)
+        if reason is not None:
+            with self._control_lock:
+                self.counters.drop("connection closed for its octets")
+                effects += self._close(id, reason)
+        if self._originated is not None and self._originated.has_ended:
+            with self._control_lock:
+                effects += self._restart_if_ended()
+        return effects
+
+    def _take_messages(
+        self,
+        stream: Stream,
+        messages: Sequence[tuple[MessageKind, bytes]],
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        """Hand each message on; returns why the connection is to be closed, if so.
+
+        ESP packets with the same SPI in a row are opened together.
+        """
+        run: list[bytes] = []
+        run_spi = b""
+        for kind, octets in messages:
+            if kind is MessageKind.ESP and (octets[:4] == run_spi or not run):
+                run_spi = octets[:4]
+                run.append(octets)
+                continue
+            if run:
+                reason = self._take_esp(stream, run_spi, run, now, effects)
+                run = []
+                if reason is not None:
+                    return reason
+            if kind is MessageKind.ESP:
+                run_spi, run = octets[:4], [octets]
+                continue
+            reason = self._take_other(stream, kind, octets, now, effects)
+            if reason is not None:
+                return reason
+        if run:
+            return self._take_esp(stream, run_spi, run, now, effects)
+        return None
+
+    def _take_other(
+        self,
+        stream: Stream,
+        kind: MessageKind,
+        octets: bytes,
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        if kind is MessageKind.IKE:
+            with self._control_lock:
+                return self._ike.take(stream, octets, now, effects)
+        if kind is MessageKind.UNPARSEABLE:
+            self.counters.drop("unparseable message")
+            return self.map.unparseable(stream.connection)
+        # keepalives and empty messages pass without a trace [9329-6.6-drop]
+        return None
+
+    def _take_esp(
+        self,
+        stream: Stream,
+        spi_in: bytes,
+        packets: list[bytes],
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        """Open a run of ESP packets, and follow them to their connection.
+
+        Source: RFC 9329 §6.1
+        """
+        connection = stream.connection
+        live = self.tables.children.get(spi_in)
+        if live is not None and not self.map.may_carry(live.session, connection):
+            self.counters.drop("ESP of another session's", len(packets))
+            return None
+        run = open_run(self.tables, spi_in, packets, effects)
+        if run.live is None:
+            self.counters.drop("unknown ESP SPI", len(packets))
+            return self._unknown_spis(stream, len(packets))
+        session = run.live.session
+        if run.is_authentic:
+            if run.live.esp.is_sending_deferred:
+                # the peer receives on it, for it sends on it. RFC 7296 §2.8
+                self._carrier.prefer(run.live.esp)
+            if session.ike is not None:
+                session.ike.last_heard = now
+            if session.current == connection.id and not connection.is_half_open:
+                connection.last_valid = now
+                connection.unknown_in_row = connection.corrupt_in_row = 0
+            else:
+                with self._control_lock:
+                    self._ike.followed(session, stream, now, effects)
+        if run.integrity_failures:
+            return self.map.integrity_failed(connection)
+        return None
+
+    def _unknown_spis(self, stream: Stream, count: int) -> str | None:
+        for _ in range(count):
+            reason = self.map.unknown_spi(stream.connection)
+            if reason is not None:
+                return reason
+        return None
+
+    # --- inner packets ----------------------------------------------------------------
+
+    def inner_packets(self, packets: Sequence[bytes]) -> list[Effect]:
+        """Seal packets that came out of the tunnel device. RFC 4301 §5.1."""
+        return self._outbound.send(packets)
+
+    # --- time -------------------------------------------------------------------------
+
+    def time_passed(self, now: float) -> list[Effect]:
+        """Do what is due: time-outs, rekeys, liveness, connections to close."""
+        effects: list[Effect] = []
+        with self._control_lock:
+            for sa, session in list(self.tables.ike_sas.values()):
+                upkeep.time_passed(sa, now, self._usage)
+                self._carrier.run(sa, session, None, now, effects)
+            self._ike.forget_half_open()
+            for id, reason in self.map.due(now):
+                effects += self._close(id, reason)
+            effects += self._restart_if_ended()
+        return effects
+
+    def _usage(self, spi_in: bytes) -> tuple[int, int]:
+        live = self.tables.children.get(spi_in)
+        return (0, 0) if live is None else (live.esp.used_octets, live.esp.used_packets)
+
+    def next_deadline(self, now: float) -> float | None:
+        """Return when :meth:`time_passed` should be called next, or ``None``."""
+        with self._control_lock:
+            times = [
+                upkeep.next_deadline(sa, now) for sa, _ in self.tables.ike_sas.values()
+            ]
+            times.append(self.map.next_deadline())
+            if self._is_volume_limited():
+                times.append(now + USAGE_TICK_SECONDS)
+            return min((t for t in times if t is not None), default=None)
+
+    def _is_volume_limited(self) -> bool:
+        return bool(self.tables.children) and any(
+            child.lifetime.octets is not None or child.lifetime.packets is not None
+            for child in self.context.policy.children
+        )
+
+    # --- wishes -----------------------------------------------------------------------
+
+    def rekey_child(self, name: str, now: float) -> list[Effect]:
+        """Rekey every Child SA of that name. Source: RFC 7296 §1.3.3."""
+        effects: list[Effect] = []
+        with self._control_lock:
+            for sa, session in list(self.tables.ike_sas.values()):
+                for child in list(sa.children.values()):
+                    if child.policy.name == name:
+                        upkeep.rekey_child(sa, child)
+                upkeep.time_passed(sa, now, self._usage)
+                self._carrier.run(sa, session, None, now, effects)
+        return effects
+
+    def rekey_ike(self, now: float) -> list[Effect]:
+        """Rekey every IKE SA. Source: RFC 7296 §1.3.2."""
+        effects: list[Effect] = []
+        with self._control_lock:
+            for session in self.tables.sessions():
+                sa = session.ike
+                if sa is not None and sa.is_usable and not sa.is_wanted(RekeyIkeSa):
+                    sa.want(RekeyIkeSa())
+                    upkeep.time_passed(sa, now, self._usage)
+                    self._carrier.run(sa, session, None, now, effects)
+        return effects
+
+    def delete_all(self, now: float) -> list[Effect]:
+        """End every session, with DELETE where the peer can hear it [9329-6.1-delete].
+
+        Source: RFC 7296 §1.4.1, RFC 9329 §6.1
+        """
+        effects: list[Effect] = []
+        with self._control_lock:
+            self._is_wanted = False
+            for session in self.tables.sessions():
+                sa = session.ike
+                if sa is None:
+                    continue
+                if sa.is_usable and session.current is not None:
+                    sa.tasks.clear()
+                    sa.want(DeleteIkeSa("deleted by us"))
+                    upkeep.time_passed(sa, now, self._usage)
+                else:
+                    sa.close("deleted by us", is_local_wish=True)
+                self._carrier.run(sa, session, None, now, effects)
+        return effects
+
+    @property
+    def has_sessions(self) -> bool:
+        """Any IKE SA is left."""
+        return bool(self.tables.ike_sas)

@@ -1,0 +1,299 @@
+"""IKE messages of a stream: to which IKE SA they go, and what is answered without one.
+
+A message names its IKE SA by our SPI, whatever connection it came on. An IKE_SA_INIT
+request names none yet: it begins a session, or is repeated, or is answered in the
+clear.
+
+Source: RFC 7296 §2.6
+Source: RFC 7296 §2.21.4
+Source: RFC 9329 §6.1
+Source: RFC 9329 §6.3
+Source: RFC 9329 §6.4
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from iketcp.effects import ConnectionId, Effect, Transmit
+from iketcp.endpoint import traces
+from iketcp.endpoint.carry_out import OutputCarrier
+from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
+from iketcp.errors import (
+    DropError,
+    IketcpError,
+    IntegrityError,
+    InvalidMajorVersionError,
+    MalformedMessageError,
+    UnsupportedCriticalPayloadError,
+)
+from iketcp.ike import engine
+from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.ike_sa_init import (
+    StatelessAnswer,
+    answer_ike_sa_init,
+    stateless_answer,
+)
+from iketcp.ike.header import Header
+from iketcp.ike.message import Message, decode_message
+from iketcp.ike.outputs import MessageAccepted, SendMessage
+from iketcp.ike.sa import NO_SPI, IkeSa, Received
+from iketcp.ike.states import IkeState
+from iketcp.mapping import ConnectionMap
+from iketcp.registry import ExchangeType
+from iketcp.stream import frame_ike
+
+
+class IkeMessages:
+    """Finds the IKE SA of each message.
+
+    Parameters
+    ----------
+    tables : Tables
+        What the endpoint holds.
+    connection_map : ConnectionMap
+        Which connection carries which session.
+    context : IkeContext
+        Shared by all IKE SAs.
+    counters : Counters
+        What was dropped.
+    carrier : OutputCarrier
+        Carries out what an IKE SA wants.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        connection_map: ConnectionMap,
+        context: IkeContext,
+        counters: Counters,
+        carrier: OutputCarrier,
+    ) -> None:
+        self._tables = tables
+        self._map = connection_map
+        self._context = context
+        self._counters = counters
+        self._carrier = carrier
+
+    def take(
+        self, stream: Stream, octets: bytes, now: float, effects: list[Effect]
+    ) -> str | None:
+        """Take one IKE message.
+
+        Returns
+        -------
+        str or None
+            Why the connection is to be closed, if it is.
+
+        Source: RFC 9329 §6.1
+        """
+        try:
+            message = decode_message(octets)
+        except IketcpError as error:
+            return self._undecodable(stream, octets, error, effects)
+        header = message.header
+        ours = header.spi_r if header.is_original_initiator else header.spi_i
+        if header.spi_r == NO_SPI and not header.is_response:
+            return self._take_first(stream, message, octets, now, effects)
+        found = self._tables.ike_sas.get(ours)
+        if found is None or not _names(found[0], header):
+            self._counters.drop("unknown IKE SPI")
+            return self._map.unparseable(stream.connection)
+        sa, session = found
+        if not self._map.may_carry(session, stream.connection):
+            self._counters.drop("IKE message of another session's")
+            return None
+        return self._take_for(sa, session, stream, message, octets, now, effects)
+
+    def _take_for(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        stream: Stream,
+        message: Message,
+        octets: bytes,
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        """Let the IKE SA handle its message, and follow it to its connection."""
+        connection = stream.connection
+        try:
+            is_fresh = engine.receive(sa, message, octets, now)
+        except IntegrityError as error:
+            self._counters.drop(str(error))
+            return self._map.integrity_failed(connection)
+        except DropError as error:
+            self._counters.drop(type(error).__name__)
+            return None
+        if is_fresh:
+            self.followed(session, stream, now, effects)
+        self._carrier.run(sa, session, connection.id, now, effects)
+        # a rekey leaves work for the IKE SAs it made: what was queued, or a DELETE
+        for other in self._tables.sas_of(session):
+            engine.begin_next(other, now)
+            self._carrier.run(other, session, connection.id, now, effects)
+        return None
+
+    def followed(
+        self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
+    ) -> None:
+        """A valid message came on ``stream``: the session follows it there.
+
+        If the session moves, a request of ours under way is repeated on the new
+        connection [9329-6.2-reconnect].
+
+        Source: RFC 9329 §6.1, RFC 9329 §6.2
+        """
+        id = stream.connection.id
+        was_current = session.current
+        self._map.valid_message(session, stream.connection, now)
+        sa = session.ike
+        if session.current == was_current or sa is None:
+            return
+        sa.has_connection = True
+        before = ConnectionId(0) if was_current is None else was_current
+        effects.append(traces.mapping_moved(sa, before, id))
+        for owned in self._tables.sas_of(session):
+            if engine.repeat_request(owned):
+                self._carrier.run(owned, session, id, now, effects)
+
+    # --- before there is an IKE SA ----------------------------------------------------
+
+    def _take_first(
+        self,
+        stream: Stream,
+        message: Message,
+        octets: bytes,
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        """Take a request that names no SPI of ours: IKE_SA_INIT, or nothing we know."""
+        header, connection = message.header, stream.connection
+        is_first = (
+            header.exchange_type == ExchangeType.IKE_SA_INIT
+            and header.message_id == 0
+            and header.is_original_initiator
+            and header.spi_i != NO_SPI
+        )
+        if not is_first or connection.is_tcp_originator:
+            self._counters.drop("unknown IKE SPI")
+            return self._map.unparseable(connection)
+        digest = hashlib.sha256(octets).digest()
+        if digest in self._tables.half_open:
+            self._repeat_first(digest, stream, effects)
+            return None
+        if not self._map.may_carry(None, connection):
+            # refused without a word; the session on it is not touched [9329-6.1-share]
+            self._counters.drop("IKE_SA_INIT on a connection in use")
+            return None
+        request = Received(header, message.payloads, octets)
+        try:
+            answer = answer_ike_sa_init(self._context, request, stream.path, now)
+        except IketcpError as error:
+            self._counters.drop(type(error).__name__)
+            return self._map.unparseable(connection)
+        accepted = MessageAccepted(header, message.payloads, len(octets))
+        effects.append(traces.message_received(accepted, connection.id))
+        if isinstance(answer, StatelessAnswer):
+            self._send_stateless(answer, stream, effects)
+            if answer.is_cookie_request:
+                self._map.cookie_requested(connection, now)
+            return None
+        session = IkeSession(is_tcp_originator=False, ike=answer)
+        self._tables.ike_sas[answer.spi_local] = (answer, session)
+        self._tables.half_open[digest] = (answer, session)
+        self._map.begin(session, connection)
+        self._carrier.run(answer, session, connection.id, now, effects)
+        return None
+
+    def _repeat_first(
+        self, digest: bytes, stream: Stream, effects: list[Effect]
+    ) -> None:
+        """Answer a repeated IKE_SA_INIT with the same octets.
+
+        Over a new connection, too, for the first may have broken. It moves nothing.
+
+        Source: RFC 7296 §2.1
+        """
+        sa, session = self._tables.half_open[digest]
+        response = sa.answered.response
+        if response is None or not self._map.may_carry(session, stream.connection):
+            return
+        header = sa.header(ExchangeType.IKE_SA_INIT, 0, is_response=True)
+        effects.append(Transmit(stream.connection.id, frame_ike(response)))
+        repetition = SendMessage(response, header, (), is_repetition=True)
+        effects.append(traces.message_sent(repetition, stream.connection.id))
+
+    def forget_half_open(self) -> None:
+        """Drop the digests of requests whose IKE SA is no longer half-open."""
+        stale = [
+            digest
+            for digest, (sa, _) in self._tables.half_open.items()
+            if sa.state is not IkeState.IKE_SA_INIT_ANSWERED
+        ]
+        for digest in stale:
+            del self._tables.half_open[digest]
+
+    def _send_stateless(
+        self, answer: StatelessAnswer, stream: Stream, effects: list[Effect]
+    ) -> None:
+        id = stream.connection.id
+        effects.append(Transmit(id, frame_ike(answer.octets)))
+        sent = SendMessage(answer.octets, answer.header, answer.payloads)
+        effects.append(traces.message_sent(sent, id))
+
+    def _undecodable(
+        self,
+        stream: Stream,
+        octets: bytes,
+        error: IketcpError,
+        effects: list[Effect],
+    ) -> str | None:
+        """Count a message that cannot be read; tell a beginner what was wrong.
+
+        Only a first request (or one of a later major version) is answered, in the
+        clear; how many of those one connection gets is limited by the count.
+
+        Source: RFC 7296 §1.5, RFC 7296 §2.5, RFC 7296 §2.21.1
+        """
+        self._counters.drop(type(error).__name__)
+        header = _first_header(octets)
+        is_later_version = isinstance(error, InvalidMajorVersionError)
+        is_first = header is not None and header.spi_r == NO_SPI
+        tells = isinstance(
+            error, MalformedMessageError | UnsupportedCriticalPayloadError
+        )
+        if (
+            header is not None
+            and error.notify is not None
+            and not header.is_response
+            and not stream.connection.is_tcp_originator
+            and (is_later_version or (is_first and tells))
+            and self._map.may_carry(None, stream.connection)
+        ):
+            answer = stateless_answer(header, error.notify, error.notify_data)
+            self._send_stateless(answer, stream, effects)
+        return self._map.unparseable(stream.connection)
+
+
+def _names(sa: IkeSa, header: Header) -> bool:
+    """Tell whether a header names this IKE SA, by both SPIs and the I flag.
+
+    A message of ours, reflected, has our own flag and fails here. RFC 7296 §3.1.
+    """
+    is_from_peer = header.is_original_initiator != sa.is_original_initiator
+    is_spi_i = header.spi_i == sa.spi_i
+    is_spi_r = sa.spi_r in (NO_SPI, header.spi_r)
+    return is_from_peer and is_spi_i and is_spi_r
+
+
+def _first_header(octets: bytes) -> Header | None:
+    """Read the fixed fields of a header whose message could not be read."""
+    try:
+        return Header.decode(octets)
+    except InvalidMajorVersionError:
+        # what follows the version is laid out as in version 2. RFC 7296 §2.5
+        patched = octets[:17] + b"\x20" + octets[18:]
+        return Header.decode(patched)
+    except IketcpError:
+        return None
