@@ -1,0 +1,300 @@
+"""Tunnel devices: where inner IP packets enter and leave.
+
+A tunnel device looks like a network interface to the machine and like a file to us:
+what the machine routes into it we read, one whole IP packet per read, and what we
+write arrives on the machine as if from a wire. No header stands before the packet.
+:class:`LinuxTun` is the real one; :class:`MemoryTun` has the same shape without
+privileges, for tests and for the demonstration on machines that allow no device.
+
+Both move packets in batches, because a batch is what makes sealing and sending them
+cheap, and neither ever blocks: the reader polls :meth:`TunDevice.fileno` beside its
+stop signal, and a packet the machine does not take is dropped, as any link drops one.
+
+Source: RFC 4303 §3.1.2 (tunnel mode)
+"""
+
+import errno
+import os
+import select
+import socket
+import threading
+from collections.abc import Iterable
+from typing import Protocol
+
+import pytun
+
+from iketcp.errors import EnvironmentProblem
+
+_LARGEST_PACKET = 65535
+# What a device answers for one packet it cannot take: not IP (EINVAL), device down
+# (EIO), no memory or no room. The next packet may fare better.
+_PACKET_ERRORS = frozenset(
+    {errno.EINVAL, errno.EIO, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN}
+    | {errno.EMSGSIZE, errno.E2BIG}
+)
+
+
+class TunDevice(Protocol):
+    """What the threads need of a tunnel device."""
+
+    name: str
+    """The interface name."""
+    dropped_packets: int
+    """Packets written that the device did not take."""
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for POLLIN; -1 once closed."""
+        ...
+
+    def read_batch(self, limit: int = 64) -> list[bytes]:
+        """Take up to ``limit`` inner packets; empty when there is nothing to read.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The device is closed or gone.
+        """
+        ...
+
+    def write_batch(self, packets: Iterable[bytes]) -> None:
+        """Hand inner packets to the machine; what it refuses is dropped and counted.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The device is gone. (Once closed by us, packets are dropped silently.)
+        """
+        ...
+
+    def close(self) -> None:
+        """Give the device back; idempotent, from any thread."""
+        ...
+
+
+class _Descriptor:
+    """Batched, non-blocking packet input and output on one file descriptor."""
+
+    def __init__(self, name: str, fd: int) -> None:
+        self.name = name
+        self.dropped_packets = 0
+        self._fd = fd
+        # close() takes both, so that no batch in progress can hit a descriptor number
+        # that has been given to somebody else.
+        self._reading = threading.Lock()
+        self._writing = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r})"
+
+    def fileno(self) -> int:
+        """Return the descriptor to poll for POLLIN; -1 once closed."""
+        return self._fd
+
+    def read_batch(self, limit: int = 64) -> list[bytes]:
+        """Take up to ``limit`` inner packets; empty when there is nothing to read.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The device is closed or gone.
+        """
+        packets: list[bytes] = []
+        append, read = packets.append, os.read
+        with self._reading:
+            fd = self._fd
+            try:
+                for _ in range(limit):
+                    append(read(fd, _LARGEST_PACKET))
+            except BlockingIOError:
+                pass
+            except OSError as error:
+                if not packets:
+                    raise self._gone(error) from error
+        return packets
+
+    def write_batch(self, packets: Iterable[bytes]) -> None:
+        """Hand inner packets to the machine; what it refuses is dropped and counted.
+
+        Raises
+        ------
+        EnvironmentProblem
+            The device is gone. (Once closed by us, packets are dropped silently.)
+        """
+        write = os.write
+        with self._writing:
+            fd = self._fd
+            for packet in packets:
+                try:
+                    write(fd, packet)
+                except OSError as error:
+                    self.dropped_packets += 1
+                    if error.errno not in _PACKET_ERRORS and fd >= 0:
+                        raise self._gone(error) from error
+
+    def close(self) -> None:
+        """Give the device back; idempotent, from any thread."""
+        with self._reading, self._writing:
+            if self._fd >= 0:
+                self._fd = -1
+                self._release()
+
+    def _gone(self, error: OSError) -> EnvironmentProblem:
+        if self._fd < 0:
+            return EnvironmentProblem(f"tunnel device {self.name} is closed")
+        return EnvironmentProblem(
+            f"tunnel device {self.name} is gone ({error.strerror}); "
+            "something removed it while the tunnel was up"
+        )
+
+    def _release(self) -> None:
+        raise NotImplementedError
+
+
+class LinuxTun(_Descriptor):
+    """A TUN device of the Linux kernel, in the caller's network namespace.
+
+    The device has no address and is down; addresses, routes and its state are the
+    business of :class:`iketcp.net.routes.NetworkState`. It disappears when closed.
+
+    Parameters
+    ----------
+    name : str
+        The interface name, at most 15 octets; ``"iketcp%d"`` lets the kernel number
+        it, and the ``name`` attribute tells the outcome.
+    mtu : int or None
+        Largest inner packet in octets; None leaves the kernel's 1500.
+
+    Raises
+    ------
+    EnvironmentProblem
+        There is no ``/dev/net/tun``, the privilege is missing, or the name is taken
+        or impossible.
+    """
+
+    def __init__(self, name: str = "iketcp%d", mtu: int | None = None) -> None:
+        try:
+            device = pytun.TunTapDevice(name, pytun.IFF_TUN | pytun.IFF_NO_PI)
+        except OSError as error:
+            raise EnvironmentProblem(_why_no_device(name, error)) from error
+        try:
+            if mtu is not None:
+                device.mtu = mtu
+            os.set_blocking(device.fileno(), False)
+            os.set_inheritable(device.fileno(), False)
+        except OSError as error:
+            device.close()
+            raise EnvironmentProblem(
+                f"cannot set an MTU of {mtu} octets on tunnel device {name}: "
+                f"{_text(error)}"
+            ) from error
+        super().__init__(device.name, device.fileno())
+        self._device = device
+
+    def _release(self) -> None:
+        self._device.close()
+
+
+class MemoryTun(_Descriptor):
+    """A tunnel device in memory: the test or demonstration plays the machine.
+
+    A pair of connected ``SOCK_SEQPACKET`` sockets keeps packet boundaries and gives
+    the inside a descriptor to poll, as a real device has.
+
+    Parameters
+    ----------
+    name : str
+        Any name.
+    patience_seconds : float
+        How long :meth:`write_batch` waits for the machine to collect before it drops
+        a packet; a real device never waits.
+    """
+
+    def __init__(self, name: str = "memory", patience_seconds: float = 0.0) -> None:
+        self._inside, self._outside = socket.socketpair(
+            socket.AF_UNIX, socket.SOCK_SEQPACKET
+        )
+        for end in (self._inside, self._outside):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        self.patience_seconds = patience_seconds
+        super().__init__(name, self._inside.fileno())
+
+    def write_batch(self, packets: Iterable[bytes]) -> None:
+        """Hand inner packets to whoever collects; what finds no room is dropped."""
+        if self.patience_seconds <= 0:
+            super().write_batch(packets)
+            return
+        for packet in packets:
+            with self._writing:
+                if self._fd >= 0:
+                    _wait(self._fd, select.POLLOUT, self.patience_seconds)
+            super().write_batch([packet])
+
+    def inject(self, packet: bytes, timeout_seconds: float = 0.0) -> bool:
+        """Send one inner packet into the tunnel, as the machine would; False if full.
+
+        Parameters
+        ----------
+        packet : bytes
+            A whole IP packet.
+        timeout_seconds : float
+            How long to wait for room.
+        """
+        fd = self._outside.fileno()
+        if fd < 0 or not _wait(fd, select.POLLOUT, timeout_seconds):
+            return False
+        try:
+            self._outside.send(packet)
+        except OSError:
+            return False
+        return True
+
+    def collect(self, limit: int = 64, timeout_seconds: float = 0.0) -> list[bytes]:
+        """Take up to ``limit`` packets that came out of the tunnel.
+
+        Waits up to ``timeout_seconds`` for the first one; empty if none came.
+        """
+        packets: list[bytes] = []
+        fd = self._outside.fileno()
+        if fd < 0 or not _wait(fd, select.POLLIN, timeout_seconds):
+            return packets
+        try:
+            while len(packets) < limit:
+                packet = self._outside.recv(_LARGEST_PACKET)
+                if not packet:
+                    break
+                packets.append(packet)
+        except OSError:
+            pass
+        return packets
+
+    def _release(self) -> None:
+        self._inside.close()
+        self._outside.close()
+
+
+def _wait(fd: int, event: int, timeout_seconds: float) -> bool:
+    poller = select.poll()
+    poller.register(fd, event)
+    return bool(poller.poll(timeout_seconds * 1000))
+
+
+def _text(error: OSError) -> str:
+    # python-pytun raises a subclass of OSError that may carry a sentence only.
+    return error.strerror or str(error)
+
+
+def _why_no_device(name: str, error: OSError) -> str:
+    if error.errno in (errno.ENOENT, errno.ENODEV, errno.ENXIO):
+        return (
+            "this machine has no /dev/net/tun; load the tun module (modprobe tun) "
+            "or give the container that device"
+        )
+    if error.errno in (errno.EPERM, errno.EACCES):
+        return (
+            f"no privilege to make tunnel device {name}; "
+            "run as root or with CAP_NET_ADMIN"
+        )
+    if error.errno == errno.EBUSY:
+        return f"tunnel device {name} is in use already; choose another name"
+    return f"cannot make a tunnel device named {name!r}: {_text(error)}"
