@@ -1,0 +1,245 @@
+"""From checked values to the records that the program works with.
+
+Here is also checked what one key alone cannot show to be wrong.
+
+Source: RFC 7296 §2.8, RFC 7296 §2.15, RFC 7296 §2.19
+"""
+
+import os
+import re
+from dataclasses import fields, replace
+from itertools import combinations
+from pathlib import Path
+
+from iketcp.config.model import (
+    Configuration,
+    ControlConfig,
+    LocalConfig,
+    LogConfig,
+    RemoteConfig,
+    Role,
+    TransportConfig,
+    TunConfig,
+)
+from iketcp.config.psk import read_psk
+from iketcp.config.reader import Document, Section
+from iketcp.ike.identity import Identity
+from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
+from iketcp.ike.proposals import Proposal, Transform
+from iketcp.registry import ExtendedSequenceNumbers, TransformType
+
+Secrets = dict[Identity | None, bytes]
+
+
+def build(document: Document, folder: Path) -> Configuration:
+    """Make the configuration out of its checked tables.
+
+    Parameters
+    ----------
+    document : Document
+        Every table.
+    folder : Path
+        Where paths that are not absolute count from.
+
+    Raises
+    ------
+    ConfigurationError
+        Values that are right by themselves do not go together, or a secret cannot be
+        read.
+    """
+    role = document.role
+    warnings: list[str] = []
+    secrets = _secrets(document, folder, warnings)
+    local, remote = document.one("local"), document.one("remote")
+    return Configuration(
+        role=role,
+        local=LocalConfig(
+            local["identity"],
+            local["address"],
+            local["port"] if role == "responder" else 0,
+        ),
+        remote=RemoteConfig(remote["address"], remote["port"], remote["identity"]),
+        ike=_ike(document, secrets),
+        transport=_transport(document.one("transport")),
+        tun=_tun(document.one("tun"), folder),
+        control=_control(document.one("control"), role, folder),
+        log=_log(document.one("log"), folder),
+        warnings=tuple(warnings),
+    )
+
+
+def default_control_socket(role: Role) -> Path:
+    """Return where a peer answers ``iketcp status`` unless told otherwise.
+
+    Under ``/run`` where that can be written, else under ``$XDG_RUNTIME_DIR``, and
+    under ``/run`` after all where that is not set.
+    """
+    system = Path("/run")
+    own = os.environ.get("XDG_RUNTIME_DIR")
+    folder = system if os.access(system, os.W_OK) or not own else Path(own)
+    return folder / f"iketcp-{role}.sock"
+
+
+def _secrets(document: Document, folder: Path, warnings: list[str]) -> Secrets:
+    """Read every pre-shared key, that of [local] under ``None``."""
+    secrets: Secrets = {}
+    for section in (document.one("local"), *document.all("secret")):
+        is_local = section.table.name == "local"
+        identity = None if is_local else section["identity"]
+        if identity in secrets:
+            raise section.error("identity", f"{identity} has a secret already")
+        secret, complaints = read_psk(section, folder)
+        warnings += complaints
+        if secret is not None:
+            secrets[identity] = secret
+        elif not is_local:
+            sentence = "[[secret]] needs one of the keys 'psk_file' and 'psk_env'"
+            raise section.source.error(section.path, sentence)
+    remote = document.one("remote")
+    wanted = remote["identity"]
+    if not secrets:
+        sentence = "there is no secret: [local] psk_file is the simplest way to one"
+        raise document.source.error(("local",), sentence)
+    if wanted is not None and not {wanted, None} & set(secrets):
+        sentence = f"{wanted} has no [[secret]], and [local] has none for all"
+        raise remote.error("identity", sentence)
+    return secrets
+
+
+def _ike(document: Document, secrets: Secrets) -> IkePolicy:
+    ike = document.one("ike")
+    return IkePolicy(
+        proposals=_numbered(ike),
+        local_identity=document.one("local")["identity"],
+        remote_identity=document.one("remote")["identity"],
+        secrets=secrets,
+        children=_children(document),
+        lifetime=_lifetime(ike),
+        request_timeout_seconds=ike["request_timeout"],
+        liveness_seconds=ike["liveness"],
+        request_families=tuple(dict.fromkeys(ike["request_addresses"])),
+        pool=_pool(document.one("pool")),
+        is_cookie_required=ike["cookies"],
+        half_open_seconds=ike["half_open"],
+    )
+
+
+def _numbered(section: Section) -> tuple[Proposal, ...]:
+    """Assign Proposal Num from 1. Source: RFC 7296 §3.3.1."""
+    return tuple(
+        replace(proposal, number=number)
+        for number, proposal in enumerate(section["proposals"], 1)
+    )
+
+
+def _lifetime(section: Section) -> Lifetime:
+    return Lifetime(
+        seconds=section["lifetime"],
+        octets=section.values.get("lifetime_octets"),
+        packets=section.values.get("lifetime_packets"),
+        jitter=section["lifetime_jitter"],
+        grace=section["lifetime_grace"],
+    )
+
+
+def _children(document: Document) -> tuple[ChildPolicy, ...]:
+    children: dict[str, ChildPolicy] = {}
+    for section in document.all("child"):
+        name = section["name"]
+        if name in children:
+            raise section.error("name", f"'{name}' is taken already")
+        _check_assigned(section, document)
+        _check_replay_window(section)
+        children[name] = ChildPolicy(
+            name=name,
+            proposals=_numbered(section),
+            local_ts=section["local_ts"],
+            remote_ts=section["remote_ts"],
+            lifetime=_lifetime(section),
+            replay_window=section["replay_window"],
+            tfc_pad_to=section["tfc_pad_to"],
+            is_narrowed_to_assigned_address=section["assigned"],
+        )
+    if not children:
+        raise document.source.error(("child",), "there must be at least one [[child]]")
+    return tuple(children.values())
+
+
+def _check_assigned(section: Section, document: Document) -> None:
+    """Refuse `assigned` where nobody asks for an address or has a pool.
+
+    Source: RFC 7296 §2.19
+    """
+    if not section["assigned"]:
+        return
+    if document.role == "initiator" and not document.one("ike")["request_addresses"]:
+        raise section.error("assigned", "needs [ike] request_addresses")
+    if document.role == "responder" and not document.one("pool").is_present:
+        raise section.error("assigned", "needs a [pool] to assign addresses from")
+
+
+def _check_replay_window(section: Section) -> None:
+    """Without the window nobody can tell the upper half of extended numbers.
+
+    Source: RFC 4303 §3.3.3
+    """
+    esn = Transform(TransformType.ESN, ExtendedSequenceNumbers.ESN)
+    if section["replay_window"] == 0 and any(
+        esn in proposal.transforms for proposal in section["proposals"]
+    ):
+        sentence = "of 0 needs '-noesn' in every proposal of this [[child]]"
+        raise section.error("replay_window", sentence)
+
+
+def _pool(section: Section) -> PoolPolicy | None:
+    if not section.is_present:
+        return None
+    for one, other in combinations(section["networks"], 2):
+        if one.version == other.version and one.overlaps(other):
+            raise section.error("networks", f"overlap: {one} and {other}", str(other))
+    return PoolPolicy(tuple(map(str, section["networks"])), section["dns"])
+
+
+def _transport(section: Section) -> TransportConfig:
+    for key, most in (
+        ("reconnect_first", "reconnect_max"),
+        ("half_open_limit_per_address", "half_open_limit"),
+    ):
+        if section[key] > section[most]:
+            raise section.error(key, f"must not be more than {most}")
+    # a field is called like its key, with the unit behind it
+    units = "_(seconds|octets)$"
+    return TransportConfig(
+        **{
+            field.name: section[re.sub(units, "", field.name)]
+            for field in fields(TransportConfig)
+        }
+    )
+
+
+def _tun(section: Section, folder: Path) -> TunConfig:
+    return TunConfig(
+        mode=section["mode"],
+        name=section["name"],
+        mtu=section["mtu"],
+        addresses=section["addresses"],
+        routes=section["routes"],
+        resolv_conf=_in_folder(section["resolv_conf"], folder),
+    )
+
+
+def _control(section: Section, role: Role, folder: Path) -> ControlConfig:
+    socket = section["socket"]
+    if socket == "auto":
+        return ControlConfig(default_control_socket(role))
+    return ControlConfig(_in_folder(socket, folder))
+
+
+def _log(section: Section, folder: Path) -> LogConfig:
+    return LogConfig(
+        section["level"], _in_folder(section["file"], folder), section["format"]
+    )
+
+
+def _in_folder(path: Path | None, folder: Path) -> Path | None:
+    return None if path is None else folder / path

@@ -1,0 +1,135 @@
+"""What a configuration file says, once it has been read and checked.
+
+Frozen records without behaviour: durations are float seconds, sizes are octets, and
+``None`` stands where the file says "none", "any" or "auto" (each field says which).
+
+Source: RFC 9329 §6.1, RFC 7296 §2.8
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
+from pathlib import Path
+from typing import Literal
+
+from iketcp.ike.identity import Identity
+from iketcp.ike.policy import IkePolicy
+
+Network = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface
+
+Role = Literal["initiator", "responder"]
+"""Which command reads the file: who sends the first IKE_SA_INIT, and who waits."""
+
+ROLES: tuple[Role, ...] = ("initiator", "responder")
+
+
+@dataclass(frozen=True, slots=True)
+class LocalConfig:
+    """Who we are and where we listen or connect from."""
+
+    identity: Identity
+    address: str | None
+    """IP address to listen on or connect from; ``None``: any."""
+    port: int
+    """TCP port to listen on; 0 as an initiator, which takes any. [9329-2-ports]"""
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteConfig:
+    """Whom we speak with."""
+
+    address: str | None
+    """Host name or IP address to connect to; ``None`` as a responder."""
+    port: int
+    """TCP port to connect to."""
+    identity: Identity | None
+    """Who the peer must be; ``None``: whoever knows a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class TransportConfig:
+    """How TCP connections are made, kept and given up."""
+
+    connect_timeout_seconds: float
+    reconnect_first_seconds: float
+    """Wait before the second attempt; the first one is made at once, and every
+    further wait doubles. [9329-6.1-reestablish]"""
+    reconnect_max_seconds: float
+    send_queue_octets: int
+    """Octets that may wait for a slow peer; beyond, ESP is dropped, IKE is not."""
+    dscp: int
+    """Differentiated Services code point of the connection, 6 bits.
+    [9329-6.8-dscp]"""
+    path_mtu: int
+    """Largest outer IP packet, in octets; the inner MTU follows. [9329-3-limit]"""
+    extraneous_idle_seconds: float
+    """A replaced connection closes after this long; 0: never.
+    [9329-6.1-extraneous]"""
+    linger_seconds: float
+    """After DELETE the responder waits this long for FIN. [9329-6.1-linger]"""
+    cookie_wait_seconds: float
+    """After a COOKIE request, how long a connection may stay silent.
+    [9329-6.3-close]"""
+    unknown_spi_limit: int
+    """ESP packets with unknown SPIs in a row that close it.
+    [9329-6.1-few-unknown]"""
+    corrupt_limit: int
+    """Unparseable or forged messages that close it. [9329-6.1-corrupt]"""
+    prefix_deadline_seconds: float
+    """Prefix and first valid message must have come by then. [9329-6.1-idle]"""
+    half_open_limit_per_address: int
+    half_open_limit: int
+    """Connections without a valid message so far, of one address and of all.
+    [9329-6.1-idle]"""
+
+
+@dataclass(frozen=True, slots=True)
+class TunConfig:
+    """The tunnel device and what is put on it."""
+
+    mode: Literal["device", "memory"]
+    """``memory``: no device at all, for tests and demonstrations."""
+    name: str
+    mtu: int | None
+    """Inner MTU in octets; ``None``: from path and suite. [9329-3-limit]"""
+    addresses: tuple[Interface, ...]
+    """Fixed addresses; those that the peer assigns come on top."""
+    routes: tuple[Network, ...] | None
+    """``None``: the remote Traffic Selectors of every Child SA; empty: none."""
+    resolv_conf: Path | None
+    """File that receives assigned DNS servers; ``None``: they are not applied."""
+
+
+@dataclass(frozen=True, slots=True)
+class ControlConfig:
+    """Where a running peer answers ``iketcp status``."""
+
+    socket: Path | None
+    """Unix socket; ``None``: no status."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogConfig:
+    """What is logged, where, and in which form."""
+
+    level: Literal["debug", "info", "warning", "error"]
+    file: Path | None
+    """``None``: standard error."""
+    format: Literal["text", "json"]
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """Everything a peer needs to know before it starts."""
+
+    role: Role
+    local: LocalConfig
+    remote: RemoteConfig
+    ike: IkePolicy
+    """Pure form of [ike], [[child]], [pool] and the secrets."""
+    transport: TransportConfig
+    tun: TunConfig
+    control: ControlConfig
+    log: LogConfig
+    warnings: tuple[str, ...] = ()
+    """Sentences for the user: usable, but not as it should be."""

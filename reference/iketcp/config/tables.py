@@ -1,0 +1,27 @@
+"""Every table of a configuration file.
+
+Source: RFC 9329 §6.1, RFC 7296 §2.8
+"""
+
+from iketcp.config.schema import Table
+from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
+from iketcp.config.tables_system import CONTROL, LOG, TRANSPORT, TUN
+
+TABLES: tuple[Table, ...] = (
+    LOCAL,
+    REMOTE,
+    SECRET,
+    IKE,
+    CHILD,
+    POOL,
+    TRANSPORT,
+    TUN,
+    CONTROL,
+    LOG,
+)
+"""Every table, in the order of the documentation."""
+
+RESERVED = {
+    "tls": "TLS is not built yet; leave this table out, and connections are plain TCP"
+}
+"""Tables that a later version will have, and what to say until then."""

@@ -1,0 +1,321 @@
+"""The tables about peers, secrets and what is negotiated with them.
+
+A default stands here as the user would write it and goes through the same parser as
+the user's values.
+
+Source: RFC 7296 §2.8, RFC 7296 §2.15, RFC 7296 §2.19
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from iketcp.config.model import ROLES, Role
+from iketcp.config.schema import Key, Table
+from iketcp.config.values import (
+    Kind,
+    address,
+    boolean,
+    duration,
+    fraction,
+    host,
+    integer,
+    list_of,
+    network,
+    parsed,
+    path,
+    refused,
+    size,
+    text,
+    words_or,
+)
+from iketcp.ike.identity import Identity
+from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
+from iketcp.selectors import TrafficSelector
+
+_INITIATOR: tuple[Role, ...] = ("initiator",)
+_RESPONDER: tuple[Role, ...] = ("responder",)
+
+_IDENTITY = parsed(
+    'an identity such as "@gw.example", "user@example", "192.0.2.1" or "keyid:c0ffee"',
+    Identity.parse,
+)
+_SELECTORS = list_of(
+    parsed(
+        'a traffic selector such as "10.1.0.0/16" or "10.1.0.0/16[tcp/80]"',
+        TrafficSelector.parse,
+    ),
+    "traffic selectors",
+    is_filled=True,
+)
+_PORT = integer(1, 65535)
+_PSK = refused(
+    "is refused: a secret in this file would travel with every copy of it; put it "
+    "into a file of its own and name that with psk_file, or name an environment "
+    "variable with psk_env"
+)
+
+
+def _proposals(parse: Callable[[str], Any], example: str) -> Kind:
+    return list_of(
+        parsed(f'a proposal such as "{example}"', parse), "proposals", is_filled=True
+    )
+
+
+_IKE_PROPOSALS = _proposals(parse_ike_proposal, "aes256gcm16-prfsha256-x25519")
+_ESP_PROPOSALS = _proposals(parse_esp_proposal, "aes256gcm16-x25519")
+
+
+def _lifetime_keys(lifetime: str) -> tuple[Key, ...]:
+    """Return the keys that IKE SAs and Child SAs share."""
+    return (
+        Key(
+            "lifetime",
+            words_or({"none": None}, duration(1.0)),
+            "Age at which the SA is rekeyed, less the jitter.",
+            default=lifetime,
+        ),
+        Key(
+            "lifetime_jitter",
+            fraction(0.9),
+            "Random share of each limit by which rekeying may come early, so that "
+            "the two ends seldom rekey at once.",
+            default=0.1,
+        ),
+        Key(
+            "lifetime_grace",
+            fraction(10),
+            "Share of each limit after which an SA that could not be rekeyed ends.",
+            default=0.1,
+        ),
+    )
+
+
+_SECRET_SOURCES = (
+    Key(
+        "psk_file",
+        path(),
+        "File whose contents are the secret, without the newline at its end. A text "
+        "that begins with `0x` is hexadecimal, with `0s` Base64.",
+    ),
+    Key(
+        "psk_env",
+        text("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable"),
+        "Environment variable that holds the secret, written as in a file.",
+    ),
+    Key("psk", _PSK, "Refused, with a sentence that says where secrets belong."),
+)
+
+LOCAL = Table(
+    "local",
+    "Who we are.",
+    (
+        Key(
+            "identity",
+            _IDENTITY,
+            "The identity we claim (IDi or IDr).",
+            required_for=ROLES,
+        ),
+        Key(
+            "address",
+            address(),
+            "IP address to listen on (responder) or to connect from (initiator). "
+            "Unset: every address, or whichever the system chooses.",
+        ),
+        Key(
+            "port",
+            _PORT,
+            "TCP port to listen on. An initiator connects from any free port.",
+            default=4500,
+            roles=_RESPONDER,
+        ),
+        *_SECRET_SOURCES,
+    ),
+    required_for=ROLES,
+)
+
+REMOTE = Table(
+    "remote",
+    "The peer.",
+    (
+        Key(
+            "address",
+            host(),
+            "Host name or IP address to connect to.",
+            roles=_INITIATOR,
+            required_for=_INITIATOR,
+        ),
+        Key("port", _PORT, "TCP port to connect to.", default=4500, roles=_INITIATOR),
+        Key(
+            "identity",
+            _IDENTITY,
+            "Who the peer must prove to be. A responder without this key serves "
+            "whoever knows a secret.",
+            required_for=_INITIATOR,
+        ),
+    ),
+    required_for=_INITIATOR,
+)
+
+SECRET = Table(
+    "secret",
+    "A pre-shared key for one peer. The key of `[local]` serves all other peers.",
+    (
+        Key(
+            "identity",
+            _IDENTITY,
+            "The peer that shares this secret with us.",
+            required_for=ROLES,
+        ),
+        *_SECRET_SOURCES,
+    ),
+    is_repeated=True,
+)
+
+IKE = Table(
+    "ike",
+    "How IKE SAs are made and kept.",
+    (
+        Key(
+            "proposals",
+            _IKE_PROPOSALS,
+            "What we offer or accept, the most preferred first.",
+            default=[
+                "aes256gcm16-aes128gcm16-chacha20poly1305"
+                "-prfsha256-prfsha512-x25519-ecp256-modp2048",
+                "aes256-aes128-sha256-sha512-x25519-ecp256-modp2048",
+            ],
+        ),
+        *_lifetime_keys("4h"),
+        Key(
+            "request_timeout",
+            duration(1.0),
+            "A request that is not answered by then ends the IKE SA; over TCP it is "
+            "not retransmitted meanwhile.",
+            default="60s",
+        ),
+        Key(
+            "liveness",
+            words_or({"none": None}, duration(1.0)),
+            "After this long without a protected message from the peer, it is asked "
+            "whether it is still there.",
+            default="30s",
+        ),
+        Key(
+            "request_addresses",
+            list_of(
+                words_or({"ipv4": 4, "ipv6": 6}),
+                'IP versions, "ipv4" and "ipv6"',
+                most=2,
+            ),
+            "Inner addresses to ask the responder for.",
+            default=[],
+            roles=_INITIATOR,
+        ),
+        Key(
+            "cookies",
+            boolean(),
+            "Ask every initiator for a cookie first. TCP has already proved its "
+            "address, so this seldom helps.",
+            default=False,
+            roles=_RESPONDER,
+        ),
+        Key(
+            "half_open",
+            duration(1.0),
+            "How long an IKE SA may wait for its IKE_AUTH.",
+            default="30s",
+            roles=_RESPONDER,
+        ),
+    ),
+)
+
+CHILD = Table(
+    "child",
+    "A Child SA: which packets go through the tunnel. The initiator sets up all of "
+    "them; the responder accepts what fits one of them.",
+    (
+        Key(
+            "name",
+            text("[A-Za-z0-9_.:@-]{1,64}", "a name of letters, digits and _.:@-"),
+            "Appears in logs and in `iketcp status`.",
+            required_for=ROLES,
+        ),
+        Key(
+            "proposals",
+            _ESP_PROPOSALS,
+            "What we offer or accept, the most preferred first. A key exchange "
+            "keyword asks for perfect forward secrecy on rekeying.",
+            default=[
+                "aes256gcm16-aes128gcm16-chacha20poly1305",
+                "aes256-aes128-sha256-sha512",
+            ],
+        ),
+        Key(
+            "local_ts",
+            _SELECTORS,
+            "Traffic selectors of our side: networks, ranges or addresses, with "
+            "`[protocol/port]` where wanted.",
+            default=["0.0.0.0/0", "::/0"],
+            required_for=_RESPONDER,
+        ),
+        Key(
+            "remote_ts",
+            _SELECTORS,
+            "Traffic selectors of the peer's side.",
+            required_for=ROLES,
+        ),
+        Key(
+            "assigned",
+            boolean(),
+            "The initiator's side becomes the address that the responder assigns: "
+            "our own as an initiator, the peer's as a responder.",
+            default=False,
+        ),
+        *_lifetime_keys("1h"),
+        Key(
+            "lifetime_octets",
+            size(),
+            "Octets either way after which the Child SA is rekeyed, less the jitter.",
+        ),
+        Key(
+            "lifetime_packets",
+            integer(1, 2**63 - 1),
+            "Packets either way after which the Child SA is rekeyed, less the jitter.",
+        ),
+        Key(
+            "replay_window",
+            integer(0, 65536),
+            "Width of the anti-replay window in packets; 0 turns the service off and "
+            "goes with `noesn` only.",
+            default=1024,
+        ),
+        Key(
+            "tfc_pad_to",
+            integer(0, 65000),
+            "Pad inner packets to this many octets, to hide their sizes; 0 adds none.",
+            default=0,
+        ),
+    ),
+    is_repeated=True,
+    required_for=ROLES,
+)
+
+POOL = Table(
+    "pool",
+    "What the responder assigns to initiators that ask for it.",
+    (
+        Key(
+            "networks",
+            list_of(network(), "networks", is_filled=True),
+            "Networks whose addresses are handed out.",
+            required_for=_RESPONDER,
+        ),
+        Key(
+            "dns",
+            list_of(address(), "IP addresses"),
+            "DNS servers to announce.",
+            default=[],
+        ),
+    ),
+    roles=_RESPONDER,
+)

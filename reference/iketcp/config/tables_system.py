@@ -1,0 +1,220 @@
+"""The tables about connections, the tunnel device and what surrounds them.
+
+A default stands here as the user would write it and goes through the same parser as
+the user's values.
+
+Source: RFC 9329 §6.1, RFC 9329 §9
+"""
+
+from iketcp.config.model import Role
+from iketcp.config.schema import Key, Table
+from iketcp.config.values import (
+    choice,
+    duration,
+    integer,
+    interface,
+    list_of,
+    network,
+    path,
+    size,
+    text,
+    words_or,
+)
+
+_INITIATOR: tuple[Role, ...] = ("initiator",)
+_RESPONDER: tuple[Role, ...] = ("responder",)
+
+_COUNT = integer(1, 1_000_000)
+
+TRANSPORT = Table(
+    "transport",
+    "How TCP connections are made, kept and given up.",
+    (
+        Key(
+            "connect_timeout",
+            duration(),
+            "Longest wait for a connection to come up.",
+            default="10s",
+            roles=_INITIATOR,
+        ),
+        Key(
+            "reconnect_first",
+            duration(),
+            "A lost connection is made again at once; after a failure, this is the "
+            "wait before the next attempt, and every further wait doubles.",
+            default="1s",
+            roles=_INITIATOR,
+        ),
+        Key(
+            "reconnect_max",
+            duration(),
+            "Longest wait between attempts.",
+            default="60s",
+            roles=_INITIATOR,
+        ),
+        Key(
+            "send_queue",
+            size(),
+            "Octets that may wait for a slow peer. When they are more, inner packets "
+            "are dropped and counted; IKE messages are not.",
+            default="4MiB",
+        ),
+        Key(
+            "dscp",
+            integer(0, 63),
+            "Differentiated Services code point of the connection.",
+            default=0,
+        ),
+        Key(
+            "path_mtu",
+            integer(576, 65535),
+            "Largest outer IP packet in octets. The tunnel's MTU is what UDP "
+            "encapsulation would carry within it.",
+            default=1500,
+        ),
+        Key(
+            "extraneous_idle",
+            duration(0.0),
+            "A connection that a newer one has replaced is closed after being idle "
+            "for so long; 0: never.",
+            default="30s",
+            roles=_RESPONDER,
+        ),
+        Key(
+            "linger",
+            duration(0.0),
+            "How long after DELETE the initiator has time to close the connection.",
+            default="5s",
+            roles=_RESPONDER,
+        ),
+        Key(
+            "cookie_wait",
+            duration(),
+            "How long after a request for a cookie the initiator has time to repeat "
+            "its request on the connection.",
+            default="8s",
+            roles=_RESPONDER,
+        ),
+        Key(
+            "unknown_spi_limit",
+            _COUNT,
+            "ESP packets with unknown SPIs in a row that close the connection.",
+            default=16,
+        ),
+        Key(
+            "corrupt_limit",
+            _COUNT,
+            "Messages that make no sense, or fail their integrity check, that close "
+            "the connection.",
+            default=16,
+        ),
+        Key(
+            "prefix_deadline",
+            duration(),
+            "The stream prefix and a first valid message must have come by then.",
+            default="10s",
+            roles=_RESPONDER,
+        ),
+        Key(
+            "half_open_limit_per_address",
+            _COUNT,
+            "Connections of one address that have not sent a valid message so far.",
+            default=16,
+            roles=_RESPONDER,
+        ),
+        Key(
+            "half_open_limit",
+            _COUNT,
+            "Connections in all that have not sent a valid message so far.",
+            default=256,
+            roles=_RESPONDER,
+        ),
+    ),
+)
+
+TUN = Table(
+    "tun",
+    "The tunnel device.",
+    (
+        Key(
+            "mode",
+            choice("device", "memory"),
+            '"memory" makes no device: for tests and demonstrations.',
+            default="device",
+        ),
+        Key(
+            "name",
+            text(
+                "(?!\\.{1,2}$)[A-Za-z0-9_.-]{1,15}",
+                "a device name of at most 15 letters, digits and _.-",
+            ),
+            "Name of the device.",
+            default="iketcp0",
+        ),
+        Key(
+            "mtu",
+            words_or({"auto": None}, integer(576, 65535)),
+            'MTU of the device. "auto" follows from `path_mtu` and the suite; a '
+            "larger number works over TCP, but makes packets that UDP encapsulation "
+            "could not carry.",
+            default="auto",
+        ),
+        Key(
+            "addresses",
+            list_of(interface(), "addresses with prefix lengths"),
+            "Addresses put on the device, besides those that the peer assigns.",
+            default=[],
+        ),
+        Key(
+            "routes",
+            words_or(
+                {"auto": None, "none": ()}, list_of(network(), "networks", most=4096)
+            ),
+            'Networks routed into the tunnel; "auto" takes the remote traffic '
+            "selectors.",
+            default="auto",
+        ),
+        Key(
+            "resolv_conf",
+            path(),
+            "File that receives the assigned DNS servers, such as "
+            "`/etc/resolv.conf`; what was there is put back on exit. Unset: the "
+            "servers are logged only.",
+            roles=_INITIATOR,
+        ),
+    ),
+)
+
+CONTROL = Table(
+    "control",
+    "The Unix socket where a running peer answers `iketcp status`.",
+    (
+        Key(
+            "socket",
+            words_or({"auto": "auto", "none": None}, path()),
+            '"auto" is `iketcp-ROLE.sock` under `/run` where that can be written, '
+            "else under `$XDG_RUNTIME_DIR`.",
+            default="auto",
+        ),
+    ),
+)
+
+LOG = Table(
+    "log",
+    "One line per event; never a key or a secret.",
+    (
+        Key(
+            "level",
+            choice("debug", "info", "warning", "error"),
+            "The least serious events that are logged.",
+            default="info",
+        ),
+        Key("file", path(), "File to append to. Unset: standard error."),
+        Key(
+            "format",
+            choice("text", "json"),
+            '"json" writes one object per line.',
+            default="text",
+        ),
+    ),
+)

@@ -1,0 +1,97 @@
+"""The documents about configuration say what the code does."""
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from config_samples import SECRET, every_key, write
+from iketcp.config import Role, load
+from iketcp.config.documentation import render
+from iketcp.config.model import ROLES
+from iketcp.config.schema import Default, Key, Table
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+EXAMPLES = DOCS / "examples"
+
+
+def test_the_reference_is_up_to_date() -> None:
+    """``docs/configuration.md`` is what the declarations say.
+
+    To write it anew: ``python -m iketcp.config.documentation``.
+    """
+    assert (DOCS / "configuration.md").read_text("utf-8") == render()
+
+
+@pytest.mark.parametrize(
+    ("table", "key"),
+    [pytest.param(t, k, id=f"{t.name}.{k.name}") for t, k in every_key()],
+)
+def test_declarations_are_sound(table: Table, key: Key) -> None:
+    """Each key is described, its default is valid, and a required one has a role."""
+    assert key.doc.endswith(".")
+    assert table.doc.endswith(".")
+    assert set(key.required_for) <= set(key.roles) <= set(ROLES)
+    key.default_value()
+
+
+def installed(folder: Path, role: Role, is_uncommented: bool = False) -> Path:
+    """Copy an example beside a secret, with its commented keys switched on or not."""
+    text = (EXAMPLES / f"{role}.toml").read_text("utf-8")
+    if is_uncommented:
+        text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
+    write(folder / "laptop.psk", SECRET)
+    return write(folder / f"{role}.toml", text.encode())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_examples_work(role: Role, tmp_path: Path) -> None:
+    """Without a change, and with every commented key switched on."""
+    plain = load(installed(tmp_path, role), role)
+    assert plain.warnings == ()
+    assert plain.role == role
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_examples_show_every_key_with_its_default(
+    role: Role, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A commented key shows the default; only secrets and refusals may be left out."""
+    monkeypatch.setenv("GATEWAY_PSK", SECRET.decode())
+    path = installed(tmp_path, role, is_uncommented=True)
+    load(path, role)
+    full = tomllib.loads(path.read_text("utf-8"))
+    plain = tomllib.loads(installed(tmp_path, role).read_text("utf-8"))
+    for table, key in every_key():
+        if role not in table.roles or role not in key.roles or "psk" in key.name:
+            continue
+        there, as_is = first(full, table), first(plain, table)
+        assert key.name in there, f"[{table.name}] {key.name}"
+        if key.name not in as_is and key.default is not Default.UNSET:
+            assert there[key.name] == key.default, f"[{table.name}] {key.name}"
+
+
+def first(data: dict[str, Any], table: Table) -> dict[str, Any]:
+    """Content of a table, or of the first of several."""
+    content = data.get(table.name, [{}] if table.is_repeated else {})
+    found: dict[str, Any] = content[0] if table.is_repeated else content
+    return found
+
+
+def test_examples_fit_each_other(tmp_path: Path) -> None:
+    """The two files are a pair: identities, secrets, selectors and proposals."""
+    initiator = load(installed(tmp_path, "initiator"), "initiator")
+    responder = load(installed(tmp_path, "responder"), "responder")
+    assert initiator.remote.identity == responder.local.identity
+    assert initiator.remote.port == responder.local.port
+    assert responder.ike.secrets[initiator.local.identity] == SECRET
+    assert initiator.ike.secrets[None] == SECRET
+    assert initiator.ike.proposals == responder.ike.proposals
+    (ours,), (theirs,) = initiator.ike.children, responder.ike.children
+    assert ours.proposals == theirs.proposals
+    assert ours.remote_ts == theirs.local_ts
+    assert ours.is_narrowed_to_assigned_address
+    assert theirs.is_narrowed_to_assigned_address
+    assert responder.ike.pool is not None
