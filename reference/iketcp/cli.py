@@ -1,0 +1,246 @@
+"""The command line: ``iketcp initiator | responder | status | demo``.
+
+Exit codes: 0 all went well; 1 it ran and failed (the peer refused, a step of the demo
+did not happen); 2 it could not begin (wrong configuration, missing privilege, no
+running peer); 130 interrupted where that is not the normal end. Modules are imported
+only when a command needs them, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+if TYPE_CHECKING:
+    from iketcp.config import Configuration
+    from iketcp.peers import Peer
+    from iketcp.peers.sinks import KeyLog, Sink
+
+FAILED = 1
+UNUSABLE = 2
+
+app = typer.Typer(
+    name="iketcp",
+    help="IKE and IPsec over TCP (RFC 9329): reference implementation.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="TOML configuration.")
+]
+TraceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--trace", metavar="FILE", help="Write events as JSON Lines; '-': stdout."
+    ),
+]
+KeyLogOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--insecure-keylog",
+        metavar="DIR",
+        help="Write keys for Wireshark; whoever has them reads everything.",
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line; expected failures end in one sentence and an exit code."""
+    from iketcp.errors import ConfigurationError, EnvironmentProblem
+
+    try:
+        app()
+    except (ConfigurationError, EnvironmentProblem) as error:
+        typer.echo(f"iketcp: {error}", err=True)
+        sys.exit(UNUSABLE)
+
+
+@app.callback(invoke_without_command=True)
+def _version(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.")
+    ] = False,
+) -> None:
+    if version:
+        from iketcp import __version__
+
+        typer.echo(f"iketcp {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def initiator(
+    config: ConfigOption,
+    trace: TraceOption = None,
+    insecure_keylog: KeyLogOption = None,
+) -> None:
+    """Connect to a responder and hold the tunnel until Ctrl-C."""
+    _run_peer("initiator", config, trace, insecure_keylog)
+
+
+@app.command()
+def responder(
+    config: ConfigOption,
+    trace: TraceOption = None,
+    insecure_keylog: KeyLogOption = None,
+) -> None:
+    """Listen for initiators and serve them until Ctrl-C."""
+    _run_peer("responder", config, trace, insecure_keylog)
+
+
+def _run_peer(
+    role: Literal["initiator", "responder"],
+    config: Path,
+    trace: str | None,
+    keylog: Path | None,
+) -> None:
+    from iketcp.config import load
+    from iketcp.net.wake import Wake
+    from iketcp.peers import Initiator, Responder
+    from iketcp.peers.control import ControlServer
+
+    configuration = load(config, role)
+    for warning in configuration.warnings:
+        typer.echo(f"iketcp: warning: {warning}", err=True)
+    kind = Initiator if role == "initiator" else Responder
+    stop = Wake()
+    with _sinks(configuration, trace) as sinks, _signals(stop):
+        peer = kind(configuration, sinks, _key_log(keylog))
+        try:
+            control = None
+            if configuration.control.socket is not None:
+                control = ControlServer(peer, configuration.control.socket, stop.set)
+                peer.serve("control", control.run, control.stop)
+            peer.start()
+            _wait_for_end(peer, stop)
+        finally:
+            peer.stop()
+    stop.close()
+    if peer.ended_reason is not None:
+        typer.echo(f"iketcp: {peer.ended_reason}", err=True)
+        sys.exit(FAILED)
+
+
+def _wait_for_end(peer: Peer, stop: Any) -> None:
+    """Wait for a signal, a wish over the control socket, or the peer's own end."""
+    peer.on_end(stop.set)
+    stop.wait()
+
+
+@contextlib.contextmanager
+def _signals(stop: Any) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the peer in order."""
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _key_log(folder: Path | None) -> KeyLog | None:
+    if folder is None:
+        return None
+    from iketcp.errors import EnvironmentProblem
+    from iketcp.peers.sinks import KeyLog
+
+    typer.echo(
+        f"iketcp: warning: keys are written to {folder}; "
+        "whoever reads them reads the tunnel",
+        err=True,
+    )
+    try:
+        return KeyLog(folder)
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write keys: {error}") from error
+
+
+@contextlib.contextmanager
+def _sinks(configuration: Configuration, trace: str | None) -> Iterator[list[Sink]]:
+    """Open the log and the trace file."""
+    import logging
+
+    from iketcp.errors import EnvironmentProblem
+    from iketcp.peers.sinks import JsonLines, LogLines
+
+    options = configuration.log
+    with contextlib.ExitStack() as stack:
+        try:
+            log = sys.stderr
+            if options.file is not None:
+                log = stack.enter_context(options.file.open("a"))
+            sinks: list[Sink] = []
+            if options.format == "json":
+                sinks.append(JsonLines(log))
+            else:
+                logger = logging.getLogger("iketcp")
+                logger.setLevel(options.level.upper())
+                handler = logging.StreamHandler(log)
+                form = "%(asctime)s %(levelname)s %(message)s"
+                handler.setFormatter(logging.Formatter(form))
+                logger.addHandler(handler)
+                stack.callback(logger.removeHandler, handler)
+                sinks.append(LogLines(logger))
+            if trace == "-":
+                sinks.append(JsonLines(sys.stdout))
+            elif trace is not None:
+                sinks.append(JsonLines(stack.enter_context(open(trace, "w"))))
+        except OSError as error:
+            raise EnvironmentProblem(f"cannot write the log: {error}") from error
+        yield sinks
+
+
+@app.command()
+def status(
+    socket: Annotated[
+        Path | None,
+        typer.Option("--socket", metavar="PATH", help="Control socket to ask."),
+    ] = None,
+    role: Annotated[
+        str, typer.Option(help="Whose default socket: initiator or responder.")
+    ] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show SAs, connections, counters and rates of a running peer."""
+    from iketcp.peers.control import ask
+    from iketcp.status_view import find_socket, render
+
+    answer = ask(find_socket(socket, role), {"command": "status"})
+    if as_json:
+        typer.echo(json.dumps(answer, indent=2))
+    else:
+        render(answer)
+
+
+@app.command()
+def demo(
+    pcap: Annotated[
+        Path | None,
+        typer.Option("--pcap", metavar="FILE", help="Capture the wire as pcapng."),
+    ] = None,
+    mode: Annotated[
+        str, typer.Option(help="auto, root, user (namespace) or memory.")
+    ] = "auto",
+) -> None:
+    """Run two peers on this machine and tell what happens between them."""
+    from iketcp.demo import DemoOptions, run_demo
+
+    sys.exit(run_demo(DemoOptions(pcap=pcap, mode=mode)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,62 @@
+"""Rates over the last seconds, from counters sampled once a second."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from iketcp.net.tcp import TcpConnection
+
+WINDOW_SECONDS = 5.0
+"""Rates are means over this time."""
+
+SAMPLE_SECONDS = 0.5
+"""Samples closer together than this are not taken."""
+
+
+class _Sample(NamedTuple):
+    at: float
+    octets_in: int
+    octets_out: int
+
+
+class Rates:
+    """Octets that crossed the outer connections, and how fast they do now."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ended_in = 0
+        self._ended_out = 0
+        self._samples: deque[_Sample] = deque()
+
+    def connection_ended(self, connection: TcpConnection) -> None:
+        """Keep the counts of a connection that is gone."""
+        with self._lock:
+            self._ended_in += connection.octets_in
+            self._ended_out += connection.octets_out
+
+    def sample(self, now: float, connections: Iterable[TcpConnection]) -> None:
+        """Note the counters; called about once a second."""
+        live = list(connections)
+        with self._lock:
+            if self._samples and now - self._samples[-1].at < SAMPLE_SECONDS:
+                return
+            octets_in = self._ended_in + sum(c.octets_in for c in live)
+            octets_out = self._ended_out + sum(c.octets_out for c in live)
+            self._samples.append(_Sample(now, octets_in, octets_out))
+            while now - self._samples[0].at > WINDOW_SECONDS:
+                self._samples.popleft()
+
+    def bits_per_second(self) -> tuple[float, float]:
+        """Return the mean rates inward and outward over the last seconds."""
+        with self._lock:
+            if len(self._samples) < 2:
+                return 0.0, 0.0
+            first, last = self._samples[0], self._samples[-1]
+            seconds = last.at - first.at
+            return (
+                8 * (last.octets_in - first.octets_in) / seconds,
+                8 * (last.octets_out - first.octets_out) / seconds,
+            )

@@ -1,0 +1,52 @@
+"""The responder: listens, and gives every TCP connection a thread.
+
+Source: RFC 9329 §2
+Source: RFC 9329 §6.1
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+from iketcp.net.tcp import Listener, SocketAddress
+from iketcp.peers.peer import Peer
+
+
+class Responder(Peer):
+    """Waits for TCP Originators on one port.
+
+    Source: RFC 9329 §2
+    """
+
+    _listener: Listener | None = None
+
+    def _open(self) -> None:
+        options = self.configuration
+        self._listener = Listener(
+            options.local.address,
+            options.local.port,
+            dscp=options.transport.dscp,
+            queue_limit=options.transport.send_queue_octets,
+        )
+        self.tell("listening", {"address": str(self._listener.address)})
+        self._spawn("accept", self._run_accept)
+
+    @property
+    def address(self) -> SocketAddress:
+        """Where it listens, with the real port."""
+        if self._listener is None:
+            raise LookupError("not started")
+        return self._listener.address
+
+    def _run_accept(self) -> None:
+        """Thread body: one new thread for each connection."""
+        listener = self._listener
+        while listener is not None and not self.is_stopping:
+            connection = listener.accept()
+            if connection is None:
+                return
+            self._spawn("connection", partial(self.run_connection, connection, False))
+
+    def _close_openers(self) -> None:
+        if self._listener is not None:
+            self._listener.close()

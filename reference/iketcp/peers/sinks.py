@@ -1,0 +1,156 @@
+"""Where events go: log lines, JSON Lines for programs, key tables for Wireshark.
+
+A sink is told of every trace event, in the thread where it happened. Key material
+reaches a sink only through :class:`KeyLog`, which its user has to ask for by a name
+that says what it is.
+
+Source: RFC 7296 §2.14
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TextIO
+
+from iketcp.child_sa import ChildSaParameters
+from iketcp.effects import IkeKeysDerived
+from iketcp.keylog import esp_line, ike_line
+
+Sink = Callable[[float, str, Mapping[str, object]], None]
+"""Called with the time in seconds, the kind of event and its fields."""
+
+_WARNINGS = frozenset({"child-sa-failed", "refused", "exchange-failed", "problem"})
+_DETAILS = frozenset({"ike-message", "ike-keys", "child-keys", "nat-detection"})
+
+
+class JsonLines:
+    """Writes one JSON object a line, each flushed at once.
+
+    Parameters
+    ----------
+    stream : TextIO
+        Where to; it belongs to the caller.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._is_read = True
+        self._lock = threading.Lock()
+
+    def __call__(self, now: float, kind: str, fields: Mapping[str, object]) -> None:
+        """Write one event; a reader that has gone away is no error."""
+        line = json.dumps({"time": round(now, 6), "kind": kind, **fields})
+        with self._lock:
+            if not self._is_read:
+                return
+            try:
+                self._stream.write(line + "\n")
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self._is_read = False
+
+
+class LogLines:
+    """Writes one line an event to a logger: kind, then fields as ``name=value``.
+
+    Parameters
+    ----------
+    logger : logging.Logger
+        Messages and keys (by name) go out at level DEBUG, trouble at WARNING, the rest
+        at INFO.
+    """
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+
+    def __call__(self, now: float, kind: str, fields: Mapping[str, object]) -> None:
+        """Write one event."""
+        level = logging.INFO
+        if kind in _WARNINGS:
+            level = logging.WARNING
+        elif kind in _DETAILS:
+            level = logging.DEBUG
+        if self._logger.isEnabledFor(level):
+            self._logger.log(level, "%s %s", kind, _text(fields))
+
+
+def _text(fields: Mapping[str, object]) -> str:
+    parts = []
+    for name, value in fields.items():
+        text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+        parts.append(
+            f'{name}="{text}"' if " " in text or not text else f"{name}={text}"
+        )
+    return " ".join(parts)
+
+
+class KeyLog:
+    """Writes Wireshark's key tables; whoever reads them reads the traffic.
+
+    Parameters
+    ----------
+    folder : Path
+        Receives ``ikev2_decryption_table`` and ``esp_sa``, readable by their owner
+        only.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._ike = folder / "ikev2_decryption_table"
+        self._esp = folder / "esp_sa"
+        self._lock = threading.Lock()
+        for path in (self._ike, self._esp):
+            path.touch(mode=0o600)
+
+    def ike_keys(self, derived: IkeKeysDerived) -> None:
+        """Add one IKE SA."""
+        keys = derived.keys
+        self._append(
+            self._ike,
+            ike_line(
+                derived.spi_i,
+                derived.spi_r,
+                keys.sk_ei,
+                keys.sk_er,
+                keys.sk_ai,
+                keys.sk_ar,
+                derived.suite,
+            ),
+        )
+
+    def child_keys(
+        self, parameters: ChildSaParameters, local: str, remote: str
+    ) -> None:
+        """Add both halves of a Child SA, between two outer addresses."""
+        suite = parameters.suite
+        inbound = esp_line(
+            remote,
+            local,
+            parameters.spi_in,
+            suite,
+            parameters.encryption_key_in,
+            parameters.integrity_key_in,
+        )
+        outbound = esp_line(
+            local,
+            remote,
+            parameters.spi_out,
+            suite,
+            parameters.encryption_key_out,
+            parameters.integrity_key_out,
+        )
+        self._append(self._esp, inbound, outbound)
+
+    def _append(self, path: Path, *lines: str | None) -> None:
+        """Append lines; what Wireshark has no name for comes as ``None``."""
+        with self._lock, path.open("a") as file:
+            file.writelines(line.rstrip("\n") + "\n" for line in lines if line)

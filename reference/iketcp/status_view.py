@@ -1,0 +1,141 @@
+"""``iketcp status`` for people: tables of SAs, Child SAs and connections."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from iketcp.config import ROLES, default_control_socket
+from iketcp.errors import ConfigurationError, EnvironmentProblem
+
+
+def find_socket(path: Path | None, role: str) -> Path:
+    """Return the control socket to ask: the given one, or a role's default.
+
+    Raises
+    ------
+    ConfigurationError
+        No such role.
+    EnvironmentProblem
+        No socket is where a running peer would have one.
+    """
+    if path is not None:
+        return path
+    if role and role not in ROLES:
+        raise ConfigurationError(f"--role must be one of {', '.join(ROLES)}")
+    candidates = [default_control_socket(r) for r in ROLES if role in ("", r)]
+    for candidate in candidates:
+        if candidate.is_socket():
+            return candidate
+    where = " or ".join(map(str, candidates))
+    raise EnvironmentProblem(f"no peer is running: there is no socket at {where}")
+
+
+def render(answer: dict[str, Any], console: Console | None = None) -> None:
+    """Print a status answer as tables."""
+    console = console or Console()
+    tunnel, rates = answer["tunnel"], answer["rates"]
+    addresses = ", ".join(tunnel["addresses"]) or "no address"
+    console.print(
+        f"[bold]{answer['role']}[/], up {answer['up_seconds']:g} s; "
+        f"{tunnel['device']} MTU {tunnel['mtu']}, {addresses}; "
+        f"in {_rate(rates['bits_per_second_in'])}, "
+        f"out {_rate(rates['bits_per_second_out'])}"
+    )
+    console.print(_ike_table(answer["ike_sas"]))
+    console.print(_child_table(answer["child_sas"]))
+    console.print(_connection_table(answer["connections"]))
+    half_open = answer["half_open"]
+    console.print(
+        f"half-open: {half_open['connections']} connections, "
+        f"{half_open['ike_sas']} IKE SAs"
+    )
+    for reason, count in sorted(answer["dropped"].items()):
+        console.print(f"dropped: {count}, {reason}")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def _ike_table(entries: list[dict[str, Any]]) -> Table:
+    table = _table("IKE SAs", "SPIi / SPIr", "peer", "state", "suite", "conn", "rekey")
+    for entry in entries:
+        rekey = entry["rekey_in_seconds"]
+        table.add_row(
+            f"{entry['spi_i']}\n{entry['spi_r']}",
+            entry["remote_identity"],
+            entry["state"],
+            entry["suite"],
+            str(entry["connection"] or "none"),
+            "never" if rekey is None else f"{rekey:.0f} s",
+        )
+    return table
+
+
+def _child_table(entries: list[dict[str, Any]]) -> Table:
+    table = _table(
+        "Child SAs",
+        "name",
+        "SPI in / out",
+        "suite",
+        "selectors",
+        "in",
+        "out",
+        "dropped",
+    )
+    for entry in entries:
+        drops = {**entry["dropped_in"], **entry["dropped_out"]}
+        table.add_row(
+            entry["name"],
+            f"{entry['spi_in']}\n{entry['spi_out']}",
+            entry["suite"],
+            f"{', '.join(entry['local_ts'])}\n{', '.join(entry['remote_ts'])}",
+            f"{entry['packets_in']} packets\n{_size(entry['octets_in'])}",
+            f"{entry['packets_out']} packets\n{_size(entry['octets_out'])}",
+            ", ".join(f"{v} {k}" for k, v in drops.items()) or "0",
+        )
+    return table
+
+
+def _connection_table(entries: list[dict[str, Any]]) -> Table:
+    table = _table("TCP connections", "id", "local", "remote", "state", "in", "out")
+    for entry in entries:
+        state = "current" if entry["is_current"] else "not current"
+        if not entry["has_prefix"]:
+            state = "no stream prefix yet"
+        elif entry["is_half_open"]:
+            state = "half-open"
+        table.add_row(
+            str(entry["connection"]),
+            entry["local"],
+            entry["remote"],
+            state,
+            _size(entry.get("octets_in", 0)),
+            _size(entry.get("octets_out", 0)),
+        )
+    return table
+
+
+def _size(octets: int) -> str:
+    if octets < 1024:
+        return f"{octets} octets"
+    value, units = octets / 1024, ["KiB", "MiB", "GiB"]
+    while value >= 1024 and len(units) > 1:
+        value /= 1024
+        units.pop(0)
+    return f"{value:.1f} {units[0]}"
+
+
+def _rate(bits: float) -> str:
+    for unit in ("bit/s", "kbit/s", "Mbit/s"):
+        if bits < 1000:
+            return f"{bits:.0f} {unit}"
+        bits /= 1000
+    return f"{bits:.2f} Gbit/s"
