@@ -49,6 +49,19 @@ def require_or_skip(condition: bool, reason: str) -> None:
     pytest.skip(reason)
 
 
+def unshare(flags: int) -> None:
+    """Leave namespaces shared with others, as unshare(2) does.
+
+    Raises
+    ------
+    OSError
+        The machine does not allow it.
+    """
+    if _libc.unshare(flags) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
 def unshare_network() -> None:
     """Move the calling thread into a fresh network namespace.
 
@@ -60,12 +73,12 @@ def unshare_network() -> None:
     OSError
         The machine does not allow it.
     """
-    if _libc.unshare(CLONE_NEWNET) == 0:
-        return
     user, group = os.geteuid(), os.getegid()
-    if _libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    try:
+        unshare(CLONE_NEWNET)
+        return
+    except PermissionError:
+        unshare(CLONE_NEWUSER | CLONE_NEWNET)
     for name, content in (
         ("setgroups", "deny"),
         ("uid_map", f"0 {user} 1"),

@@ -5,6 +5,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from ipaddress import ip_address, ip_interface, ip_network
 from typing import Any
 
@@ -14,7 +15,7 @@ from pyroute2 import IPRoute
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.routes import NetworkState, path_mtu
 from iketcp.net.socket_options import is_ecn_negotiated
-from namespaces import in_namespace
+from namespaces import CLONE_NEWUSER, in_namespace, unshare
 
 WAN = "wan0"
 TUNNEL = "tunnel0"
@@ -190,8 +191,12 @@ def test_undo_goes_backwards() -> None:
     """What was done last is undone first."""
     order: list[int] = []
     state = NetworkState()
+
+    def note(number: int, _: object) -> None:
+        order.append(number)
+
     for number in range(4):
-        state._undo[number,] = ("count", lambda _, n=number: order.append(n))
+        state._undo[number,] = ("count", partial(note, number))
     assert state.close() == []
     assert order == [3, 2, 1, 0]
 
@@ -311,7 +316,11 @@ def test_problems_are_sentences() -> None:
 def test_missing_privilege_is_a_sentence() -> None:
     """An ordinary user is told what to run as, and close has nothing to undo."""
     with network():
-        os.setresuid(65534, 65534, 65534)
+        try:
+            os.setresuid(65534, 65534, 65534)
+        except OSError:
+            # Already in a user namespace: another one inside has no say outside.
+            unshare(CLONE_NEWUSER)
         state = NetworkState()
         with pytest.raises(EnvironmentProblem, match="CAP_NET_ADMIN"):
             state.add_address(TUNNEL, ip_interface("10.9.0.1/24"))

@@ -13,7 +13,6 @@ import os
 import select
 import socket
 import threading
-import time
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
@@ -176,20 +175,16 @@ def connect(
 
     Parameters
     ----------
-    address : IPv4Address, IPv6Address or str
-        The peer's address; for a host name see :func:`resolve_host`.
-    port : int
-        The peer's TCP port.
+    address, port : IPv4Address, IPv6Address or str; int
+        Where the peer listens; for a host name see :func:`resolve_host`.
     timeout_seconds : float
-        How long the whole attempt may take.
+        How long the attempt may take.
     local_address : IPv4Address, IPv6Address, str or None
         The address to connect from; None lets the system choose.
     stop : int, object with a ``fileno`` or None
         A descriptor that becomes readable when the attempt is to be given up.
-    dscp : int
-        Differentiated Services Code Point of the connection, 6 bits.
-    queue_limit : int
-        Passed on to the :class:`TcpConnection`.
+    dscp, queue_limit : int
+        As for :class:`Listener`.
 
     Returns
     -------
@@ -200,15 +195,12 @@ def connect(
     ------
     ConnectionBroken
         Refused, unreachable, or not connected in time; worth another try later.
-    ConfigurationError
-        An address is no IP address or ``dscp`` is out of range.
-    EnvironmentProblem
-        ``local_address`` is not ours, or no descriptor is left.
+    ConfigurationError, EnvironmentProblem
+        As for :class:`Listener`, with ``local_address``; or no descriptor is left.
 
     Source: RFC 9329 §2, RFC 9329 §6.1
     """
     family, target = _resolve_numeric(address, port)
-    peer = f"{address} port {port}"
     sock = _open_socket(family)
     try:
         sock.setblocking(False)
@@ -217,13 +209,13 @@ def connect(
             _bind_local(sock, family, local_address)
         code = sock.connect_ex(target)
         if code == errno.EINPROGRESS:
-            deadline = time.monotonic() + timeout_seconds
-            if not _await_connected(sock, stop, deadline, peer):
-                sock.close()
-                return None
-            code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            code = _await_connected(sock, stop, timeout_seconds)
+        if code == errno.ECANCELED:
+            sock.close()
+            return None
         if code:
-            raise ConnectionBroken(f"cannot connect to {peer}: {os.strerror(code)}")
+            reason = os.strerror(code)
+            raise ConnectionBroken(f"cannot connect to {address} port {port}: {reason}")
         return TcpConnection(sock, queue_limit)
     except BaseException:
         sock.close()
@@ -231,21 +223,20 @@ def connect(
 
 
 def _await_connected(
-    sock: socket.socket, stop: int | HasFileno | None, deadline: float, peer: str
-) -> bool:
-    """Wait for the handshake; False if ``stop`` becomes readable first."""
+    sock: socket.socket, stop: int | HasFileno | None, timeout_seconds: float
+) -> int:
+    """Wait for the handshake; the error number, ECANCELED if told to stop, or 0."""
     poller = select.poll()
     poller.register(sock.fileno(), select.POLLOUT)
     stop_fd = stop if stop is None or isinstance(stop, int) else stop.fileno()
     if stop_fd is not None:
         poller.register(stop_fd, select.POLLIN)
-    left = max(0.0, deadline - time.monotonic())
-    ready = dict(poller.poll(left * 1000))
+    ready = dict(poller.poll(timeout_seconds * 1000))
     if stop_fd in ready:
-        return False
+        return errno.ECANCELED
     if not ready:
-        raise ConnectionBroken(f"cannot connect to {peer}: no answer in time")
-    return True
+        return errno.ETIMEDOUT
+    return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
 def resolve_host(host: str) -> tuple[IPv4Address | IPv6Address, ...]:

@@ -205,8 +205,8 @@ class MemoryTun(_Descriptor):
     name : str
         Any name.
     patience_seconds : float
-        How long :meth:`write_batch` waits for the machine to collect before it drops
-        a packet; a real device never waits.
+        How long :meth:`write_batch` (and a :meth:`close` behind it) waits for the
+        machine to collect before it drops a packet; a real device never waits.
     """
 
     def __init__(self, name: str = "memory", patience_seconds: float = 0.0) -> None:

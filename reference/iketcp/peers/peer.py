@@ -105,6 +105,9 @@ class Peer(ABC):
         self.connections: dict[ConnectionId, TcpConnection] = {}
         self._sinks = tuple(sinks)
         self._key_log = key_log
+        # Reading waits until a delivered batch is through: the machine answers what it
+        # is given, and its answers (TCP acknowledgments) then come as one batch too.
+        self._device_turn = threading.Lock()
         self._last_id = 0
         self._id_lock = threading.Lock()
         self._threads: list[threading.Thread] = []
@@ -241,7 +244,8 @@ class Peer(ABC):
 
     def _deliver(self, effect: DeliverInner) -> None:
         try:
-            self.tunnel.device.write_batch(effect.packets)
+            with self._device_turn:
+                self.tunnel.device.write_batch(effect.packets)
         except IketcpError as error:
             self._fail(str(error))
 
@@ -366,7 +370,8 @@ class Peer(ABC):
         poller.register(self._stop.fileno(), select.POLLIN)
         try:
             while not self._stop.is_set():
-                packets = device.read_batch()
+                with self._device_turn:
+                    packets = device.read_batch()
                 if packets:
                     self.execute(self.endpoint.inner_packets(packets))
                 else:
