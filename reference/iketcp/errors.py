@@ -158,16 +158,16 @@ class MalformedMessageError(IketcpError):
 
 
 class InvalidMajorVersionError(IketcpError):
-    """A major version above 2."""
+    """A major version above 2.
+
+    The header of the answer says which one we speak; the Notify has no data.
+
+    Source: RFC 7296 §1.5, RFC 7296 §2.5
+    """
 
     notify = NotifyType.INVALID_MAJOR_VERSION
     scope = Scope.EXCHANGE
     source = "RFC 7296 §2.5"
-
-    @property
-    def notify_data(self) -> bytes:
-        """The highest major version we support, 1 octet."""
-        return b"\x02"
 
 
 class UnsupportedCriticalPayloadError(IketcpError):
@@ -198,7 +198,7 @@ class UnsupportedCriticalPayloadError(IketcpError):
 class InvalidPublicValueError(MalformedMessageError):
     """A key exchange public value that fails the recipient tests."""
 
-    source = "RFC 6989 §2"
+    source = "RFC 6989 §2.5"
 
 
 class ExchangeError(IketcpError):

@@ -36,6 +36,16 @@ class Reader:
         """Octets left to read."""
         return self.end - self.position
 
+    def _step(self, size: int, what: str) -> int:
+        """Step over ``size`` octets and return where they begin."""
+        if size > self.remaining:
+            raise MalformedMessageError(
+                f"{what}: {size} octets announced, {self.remaining} left"
+            )
+        start = self.position
+        self.position = start + size
+        return start
+
     def pull(self, size: int, what: str) -> bytes:
         """Take ``size`` octets.
 
@@ -44,12 +54,7 @@ class Reader:
         MalformedMessageError
             Fewer than ``size`` octets remain.
         """
-        if size > self.remaining:
-            raise MalformedMessageError(
-                f"{what}: {size} octets announced, {self.remaining} left"
-            )
-        start = self.position
-        self.position = start + size
+        start = self._step(size, what)
         return self._octets[start : self.position]
 
     def pull_rest(self) -> bytes:
@@ -64,10 +69,6 @@ class Reader:
         """Take a 16-bit field."""
         return int.from_bytes(self.pull(2, what), "big")
 
-    def pull_u32(self, what: str) -> int:
-        """Take a 32-bit field."""
-        return int.from_bytes(self.pull(4, what), "big")
-
     def pull_block(self, size: int, what: str) -> "Reader":
         """Take ``size`` octets as a Reader of their own.
 
@@ -76,12 +77,7 @@ class Reader:
         MalformedMessageError
             Fewer than ``size`` octets remain.
         """
-        if size > self.remaining:
-            raise MalformedMessageError(
-                f"{what}: {size} octets announced, {self.remaining} left"
-            )
-        start = self.position
-        self.position = start + size
+        start = self._step(size, what)
         return Reader(self._octets, start, self.position)
 
     def expect_end(self, what: str) -> None:
@@ -104,9 +100,6 @@ class Writer:
     def __init__(self) -> None:
         self._octets = bytearray()
 
-    def __len__(self) -> int:
-        return len(self._octets)
-
     def push(self, octets: bytes) -> None:
         """Append octets as they are."""
         self._octets += octets
@@ -118,10 +111,6 @@ class Writer:
     def push_u16(self, value: int) -> None:
         """Append a 16-bit field."""
         self._octets += value.to_bytes(2, "big")
-
-    def push_u32(self, value: int) -> None:
-        """Append a 32-bit field."""
-        self._octets += value.to_bytes(4, "big")
 
     @contextmanager
     def length_u16(self, counted_before: int = 0) -> Iterator[None]:

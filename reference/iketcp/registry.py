@@ -8,17 +8,6 @@ Source: RFC 7296 §3, RFC 8247 §2, RFC 8221 §5
 """
 
 from enum import IntEnum
-from typing import TypeVar
-
-E = TypeVar("E", bound=IntEnum)
-
-
-def known(table: type[E], value: int) -> E | int:
-    """Return the member of ``table`` for ``value``, or ``value`` itself."""
-    try:
-        return table(value)
-    except ValueError:
-        return value
 
 
 def name_of(table: type[IntEnum], value: int) -> str:

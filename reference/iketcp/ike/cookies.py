@@ -9,15 +9,28 @@ Source: RFC 9329 §6.3
 """
 
 import hmac
+from dataclasses import dataclass, field
 
 from iketcp.environment import Entropy
 from iketcp.ike.nat_detection import IpAddress
 
-COOKIE_SIZE = 33
-"""Version octet and SHA-256; within the 1 to 64 octets of RFC 7296 §2.6."""
-
 ROTATE_SECONDS = 120.0
-"""Choice: how long one secret makes cookies; the one before is still accepted."""
+"""Choice: how long one secret makes cookies. It checks them for as long again, so a
+cookie is good for two minutes at least and four at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Secret:
+    """What cookies of one version are made with."""
+
+    octets: bytes = field(repr=False)
+    made_at: float
+
+    def makes_cookies(self, now: float) -> bool:
+        return now < self.made_at + ROTATE_SECONDS
+
+    def checks_cookies(self, now: float) -> bool:
+        return now < self.made_at + 2 * ROTATE_SECONDS
 
 
 class CookieJar:
@@ -32,21 +45,23 @@ class CookieJar:
     def __init__(self, entropy: Entropy) -> None:
         self._entropy = entropy
         self._version = 0
-        self._secrets: dict[int, bytes] = {}
-        self._rotate_at = 0.0
+        self._secrets: dict[int, _Secret] = {}
 
-    def _rotate(self, now: float) -> None:
-        if self._secrets and now < self._rotate_at:
-            return
-        self._version = (self._version + 1) % 256
-        previous = (self._version - 1) % 256
-        secret = self._entropy.draw("cookie.secret", 32)
-        kept = {v: s for v, s in self._secrets.items() if v == previous}
-        self._secrets = {**kept, self._version: secret}
-        self._rotate_at = now + ROTATE_SECONDS
+    def _current_version(self, now: float) -> int:
+        """Return the version whose secret makes cookies now; a new one if need be.
+
+        Source: RFC 7296 §2.6
+        """
+        secret = self._secrets.get(self._version)
+        if secret is None or not secret.makes_cookies(now):
+            kept = {v: s for v, s in self._secrets.items() if s.checks_cookies(now)}
+            self._version = (self._version + 1) % 256
+            fresh = _Secret(self._entropy.draw("cookie.secret", 32), now)
+            self._secrets = {**kept, self._version: fresh}
+        return self._version
 
     def make(self, ni: bytes, address: IpAddress, spi_i: bytes, now: float) -> bytes:
-        """Make a cookie: version | HMAC-SHA-256(secret, Ni | IPi | SPIi).
+        """Make a cookie: version | HMAC-SHA-256(secret, Ni | IPi | SPIi), 33 octets.
 
         The initiator's TCP port is not part of it [9329-6.3-port].
 
@@ -61,21 +76,24 @@ class CookieJar:
 
         Source: RFC 7296 §2.6, RFC 9329 §6.3
         """
-        self._rotate(now)
-        return self._digest(self._version, ni, address, spi_i)
+        version = self._current_version(now)
+        return _cookie(version, self._secrets[version], ni + address.packed + spi_i)
 
     def is_valid(
         self, cookie: bytes, ni: bytes, address: IpAddress, spi_i: bytes, now: float
     ) -> bool:
-        """Check a returned cookie in constant time."""
-        self._rotate(now)
-        if len(cookie) != COOKIE_SIZE or cookie[0] not in self._secrets:
+        """Tell whether we made this cookie, for this initiator and not too long ago.
+
+        The arguments are those of :meth:`make`, taken from the repeated request.
+
+        Source: RFC 7296 §2.6
+        """
+        secret = self._secrets.get(cookie[0]) if cookie else None
+        if secret is None or not secret.checks_cookies(now):
             return False
-        expected = self._digest(cookie[0], ni, address, spi_i)
+        expected = _cookie(cookie[0], secret, ni + address.packed + spi_i)
         return hmac.compare_digest(cookie, expected)
 
-    def _digest(
-        self, version: int, ni: bytes, address: IpAddress, spi_i: bytes
-    ) -> bytes:
-        octets = ni + address.packed + spi_i
-        return bytes([version]) + hmac.digest(self._secrets[version], octets, "sha256")
+
+def _cookie(version: int, secret: _Secret, octets: bytes) -> bytes:
+    return bytes([version]) + hmac.digest(secret.octets, octets, "sha256")

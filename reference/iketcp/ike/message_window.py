@@ -22,19 +22,13 @@ class RequestKind(Enum):
 
 
 class AnsweredRequests:
-    """The peer's requests, and our last answer.
+    """The peer's requests, and our last answer. Source: RFC 7296 §2.1."""
 
-    Parameters
-    ----------
-    expected : int
-        Message ID of the next request, 32 bits.
-    response : bytes or None
-        Our response to the request before that, if there was one.
-    """
-
-    def __init__(self, expected: int = 0, response: bytes | None = None) -> None:
-        self.expected = expected
-        self.response = response
+    def __init__(self) -> None:
+        self.expected = 0
+        """Message ID of the next request, 32 bits."""
+        self.response: bytes | None = None
+        """Our response to the request before that, if there was one."""
 
     def kind(self, message_id: int) -> RequestKind:
         """Classify the Message ID of an authentic request."""

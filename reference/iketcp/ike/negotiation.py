@@ -9,7 +9,7 @@ Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.6
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from iketcp.crypto.ciphers import cipher_spec
@@ -24,17 +24,20 @@ from iketcp.registry import (
     TransformType,
 )
 
-_MANDATORY = {
-    ProtocolId.IKE: {TransformType.ENCR, TransformType.PRF, TransformType.KE},
-    ProtocolId.ESP: {TransformType.ENCR, TransformType.ESN},
+_MANDATORY: Mapping[int, frozenset[int]] = {
+    ProtocolId.IKE: frozenset(
+        {TransformType.ENCR, TransformType.PRF, TransformType.KE}
+    ),
+    ProtocolId.ESP: frozenset({TransformType.ENCR, TransformType.ESN}),
 }
-"""Types that every suite of a protocol has. Source: RFC 7296 §3.3.3."""
+"""Types that every suite of a protocol has. Integrity is not among them: whether it is
+needed depends on the cipher. Source: RFC 7296 §3.3.3."""
 
-_NONE = {
-    TransformType.INTEG: IntegrityAlgorithm.NONE,
-    TransformType.KE: KeyExchangeMethod.NONE,
+_NONE: Mapping[int, Transform] = {
+    TransformType.INTEG: Transform(TransformType.INTEG, IntegrityAlgorithm.NONE),
+    TransformType.KE: Transform(TransformType.KE, KeyExchangeMethod.NONE),
 }
-"""Types whose value NONE means the same as leaving them out."""
+"""NONE by type: it means the same as leaving the type out. Source: RFC 7296 §3.3.3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,7 @@ class Choice:
     suite: Suite
 
 
-def transforms_of(proposal: Proposal, kind: TransformType) -> list[Transform]:
+def transforms_of(proposal: Proposal, kind: int) -> list[Transform]:
     """Return the transforms of one type, in order."""
     return [t for t in proposal.transforms if t.type == kind]
 
@@ -83,7 +86,8 @@ def suite_of(proposal: Proposal) -> Suite:
     Raises
     ------
     NoProposalChosenError
-        A type is missing or doubled, or the combination is not one we have.
+        A mandatory type is missing or NONE, a type is doubled, or the combination is
+        not one we have.
 
     Source: RFC 7296 §3.3.3
     """
@@ -92,11 +96,13 @@ def suite_of(proposal: Proposal) -> Suite:
         if transform.type in by_type:
             raise NoProposalChosenError(f"two transforms of type {transform.type}")
         by_type[transform.type] = transform
-    missing = _MANDATORY.get(ProtocolId(proposal.protocol), set()) - set(by_type)
-    if missing:
+    ids = {kind: t.id for kind, t in by_type.items() if t != _NONE.get(kind)}
+    mandatory = _MANDATORY.get(proposal.protocol)
+    if mandatory is None:
+        raise NoProposalChosenError(f"no SA of protocol {proposal.protocol}")
+    if missing := mandatory - ids.keys():
         raise NoProposalChosenError(f"no transform of type {min(missing)}")
     encr = by_type[TransformType.ENCR]
-    ids = {kind: t.id for kind, t in by_type.items() if _NONE.get(kind) != t.id}  # type: ignore[call-overload]
     suite = Suite(
         encr=encr.id,
         key_bits=encr.key_bits,
@@ -135,9 +141,10 @@ def choose_proposal(
     Raises
     ------
     NoProposalChosenError
-        No proposal is acceptable.
+        No proposal is acceptable. One of which we do not understand a transform type
+        or every transform of a type is passed over, not an error.
 
-    Source: RFC 7296 §2.7
+    Source: RFC 7296 §2.7, RFC 7296 §3.3.6
     """
     for proposal in offered:
         for accepted in policy:
@@ -162,45 +169,36 @@ def _match(
         if transform is None:
             return None
         chosen.append(transform)
-    # a type that we demand and the peer left out is a mismatch too, NONE excepted
-    offered_types = {t.type for t in offered.transforms}
-    for kind in {t.type for t in accepted.transforms} - offered_types:
-        if not _is_none_accepted(kind, accepted):
-            return None
-    return offered.with_transforms(tuple(chosen))
+    answer = offered.with_transforms(tuple(chosen))
+    # a type that we demand and the peer left out is a mismatch too
+    return answer if _covers(answer, accepted) else None
 
 
 def _match_type(
     kind: int, offered: Proposal, accepted: Proposal, preferred_ke: int | None
 ) -> Transform | None:
-    candidates = [
-        t
-        for t in offered.transforms
-        if t.type == kind and not t.has_unknown_attribute and _accepts(accepted, t)
-    ]
+    """Take the first acceptable transform of one type.
+
+    A type we do not understand has none, for no policy of ours names it.
+
+    Source: RFC 7296 §3.3.6
+    """
+    candidates = [t for t in transforms_of(offered, kind) if _accepts(accepted, t)]
     if kind == TransformType.KE:
         candidates.sort(key=lambda t: t.id != preferred_ke)
     return candidates[0] if candidates else None
 
 
-def _accepts(accepted: Proposal, transform: Transform) -> bool:
-    if any(
-        t.type == transform.type
-        and t.id == transform.id
-        and t.key_bits == transform.key_bits
-        for t in accepted.transforms
-    ):
+def _accepts(proposal: Proposal, transform: Transform) -> bool:
+    """Tell whether our ``proposal`` has ``transform``, or says NONE by its silence.
+
+    Equal means every attribute too, so one with an attribute that we do not understand
+    is never among ours. Source: RFC 7296 §3.3.6
+    """
+    if transform in proposal.transforms:
         return True
-    is_none = _NONE.get(transform.type) == transform.id  # type: ignore[call-overload]
-    return is_none and _is_none_accepted(transform.type, accepted)
-
-
-def _is_none_accepted(kind: int, accepted: Proposal) -> bool:
-    """Tell whether leaving ``kind`` out agrees with our policy."""
-    if kind not in _NONE:
-        return False
-    ours = [t for t in accepted.transforms if t.type == kind]
-    return not ours or any(t.id == _NONE[TransformType(kind)] for t in ours)
+    is_none = transform == _NONE.get(transform.type)
+    return is_none and not transforms_of(proposal, transform.type)
 
 
 def verify_choice(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> Suite:
@@ -227,10 +225,13 @@ def verify_choice(answer: Sequence[Proposal], offered: Sequence[Proposal]) -> Su
     raise NoProposalChosenError("the answer is not among our proposals")
 
 
-def _covers(chosen: Proposal, offered: Proposal) -> bool:
-    """Tell whether every type offered was answered, NONE excepted."""
-    answered = {t.type for t in chosen.transforms}
+def _covers(chosen: Proposal, ours: Proposal) -> bool:
+    """Tell whether ``chosen`` has every type of our proposal, but where NONE will do.
+
+    Source: RFC 7296 §2.7
+    """
+    present = {t.type for t in chosen.transforms}
     return all(
-        t.type in answered or _is_none_accepted(t.type, offered)
-        for t in offered.transforms
+        t.type in present or _NONE.get(t.type) in ours.transforms
+        for t in ours.transforms
     )

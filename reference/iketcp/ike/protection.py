@@ -14,7 +14,11 @@ from collections.abc import Sequence
 
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
-from iketcp.errors import IntegrityError, MalformedMessageError
+from iketcp.errors import (
+    IntegrityError,
+    MalformedMessageError,
+    MessageTooLongError,
+)
 from iketcp.ike.header import HEADER_SIZE, Header
 from iketcp.ike.keys import IkeKeys
 from iketcp.ike.message import Message, decode_chain, encode_chain
@@ -24,6 +28,9 @@ from iketcp.registry import PayloadType
 
 GENERIC_HEADER_SIZE = 4
 """Octets of a generic payload header. Source: RFC 7296 §3.2."""
+
+MAX_PAYLOAD_SIZE = 0xFFFF
+"""Octets that a 16-bit Payload Length can count. Source: RFC 7296 §3.2."""
 
 
 class IkeProtection:
@@ -83,6 +90,11 @@ class IkeProtection:
         payloads : Sequence[Payload]
             What goes inside; may be empty.
 
+        Raises
+        ------
+        MessageTooLongError
+            The Encrypted payload does not fit its 16-bit Payload Length.
+
         Source: RFC 7296 §3.14
         """
         spec = self._spec
@@ -92,6 +104,8 @@ class IkeProtection:
         plaintext = inner + bytes(pad_length) + bytes([pad_length])
         body_size = spec.iv_size + len(plaintext) + spec.icv_size
         sk_size = GENERIC_HEADER_SIZE + body_size
+        if sk_size > MAX_PAYLOAD_SIZE:
+            raise MessageTooLongError(f"Encrypted payload of {sk_size} octets")
         associated = header.with_chain(PayloadType.SK, HEADER_SIZE + sk_size).encode()
         associated += bytes([first_inner, 0]) + sk_size.to_bytes(2, "big")
         iv = self._next_iv()
