@@ -1,0 +1,140 @@
+"""What each event means, in one sentence for somebody who sees it the first time.
+
+The narrator says each of these once, under the first event it fits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A sentence and the section to read on."""
+
+    text: str
+    section: str
+
+
+_OF_KIND = {
+    "connection-opened": Explanation(
+        "Who opens the TCP connection is the TCP Originator, and the one to open the "
+        "next if this one breaks.",
+        "RFC 9329 §6.1",
+    ),
+    "stream-prefix": Explanation(
+        "Six octets, once, and only from the TCP Originator: they tell IKETCP from "
+        "whatever else speaks TCP on this port.",
+        "RFC 9329 §4",
+    ),
+    "ike-keys": Explanation(
+        "Both sides computed these from the two public values and nonces; none of "
+        "them crossed the wire.",
+        "RFC 7296 §2.14",
+    ),
+    "ike-sa-established": Explanation(
+        "Each has proved that it knows the shared secret, over what both said before.",
+        "RFC 7296 §2.15",
+    ),
+    "child-keys": Explanation(
+        "One key each way, independent of those of the IKE SA.",
+        "RFC 7296 §2.17",
+    ),
+    "child-sa-installed": Explanation(
+        "From here on, inner packets within these selectors go through the tunnel in "
+        "ESP, behind a Length like everything on this stream.",
+        "RFC 9329 §3.2",
+    ),
+    "mapping-moved": Explanation(
+        "An authentic message came on a new connection, so everything for this IKE SA "
+        "goes there from now on. The SA itself never noticed.",
+        "RFC 9329 §6.1",
+    ),
+    "child-sa-rekeyed": Explanation(
+        "New keys, new SPIs, same selectors; the old pair serves until its DELETE, so "
+        "no packet is lost.",
+        "RFC 7296 §2.8",
+    ),
+    "child-sa-removed": Explanation(
+        "What arrives under the old SPI from now on is dropped.",
+        "RFC 7296 §1.4.1",
+    ),
+    "ike-sa-closed": Explanation(
+        "Its Child SAs go with it, and every key is forgotten.",
+        "RFC 7296 §1.4.1",
+    ),
+}
+
+_OF_EXCHANGE = {
+    ("IKE_SA_INIT", False): Explanation(
+        "Offers algorithms, half a key exchange and a nonce; everything is in the "
+        "clear, as there are no keys so far.",
+        "RFC 7296 §1.2",
+    ),
+    ("IKE_SA_INIT", True): Explanation(
+        "Chooses one of the proposals and adds the other half.", "RFC 7296 §1.2"
+    ),
+    ("IKE_AUTH", False): Explanation(
+        "Encrypted from here on: who I am, proof of it, and the first Child SA I want.",
+        "RFC 7296 §1.2",
+    ),
+    ("IKE_AUTH", True): Explanation(
+        "Who the other is, proof of it, the addresses it assigns, and the selectors "
+        "narrowed to them.",
+        "RFC 7296 §2.9",
+    ),
+    ("CREATE_CHILD_SA", False): Explanation(
+        "Asks for a Child SA. With REKEY_SA it is to replace the one named.",
+        "RFC 7296 §1.3.3",
+    ),
+    ("CREATE_CHILD_SA", True): Explanation(
+        "Fresh nonces and a fresh key exchange: the old keys say nothing about the "
+        "new.",
+        "RFC 7296 §2.17",
+    ),
+    ("DELETE", False): Explanation(
+        "Names what is to end; in the direction of its sender nothing more is sent.",
+        "RFC 7296 §1.4.1",
+    ),
+    ("DELETE", True): Explanation(
+        "Agreed, with the SPIs of the other direction.", "RFC 7296 §1.4.1"
+    ),
+    ("EMPTY", False): Explanation(
+        "Nothing inside, but authentic: it tells the responder which connection to "
+        "use now.",
+        "RFC 9329 §6.1",
+    ),
+    ("EMPTY", True): Explanation(
+        "The answer comes on the new connection: the tunnel is back.", "RFC 9329 §6.1"
+    ),
+}
+
+
+def purpose(event: Mapping[str, Any]) -> str:
+    """Name what an IKE message is for: its exchange, or for INFORMATIONAL its content.
+
+    A response to a Delete may have nothing inside, so responses need the request's
+    purpose beside them; this looks at one message only.
+    """
+    exchange = str(event.get("exchange", ""))
+    payloads = event.get("payloads", [])
+    if exchange != "INFORMATIONAL":
+        return exchange
+    if any(payload.startswith("D(") for payload in payloads):
+        return "DELETE"
+    return "INFORMATIONAL" if payloads else "EMPTY"
+
+
+def explain(event: Mapping[str, Any], about: str = "") -> Explanation | None:
+    """Find the sentence for an event; None where there is none.
+
+    Parameters
+    ----------
+    event : Mapping
+        A trace event.
+    about : str
+        For an IKE message, the purpose of its request.
+    """
+    if event.get("kind") == "ike-message":
+        return _OF_EXCHANGE.get((about, bool(event.get("is_response"))))
+    return _OF_KIND.get(str(event.get("kind")))

@@ -1,0 +1,22 @@
+"""What the user of the demonstration can choose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+MODES = ("auto", "root", "user", "memory")
+"""How the sites are kept apart; ``auto`` tries the others in this order."""
+
+TRANSFER_OCTETS = 64 << 20
+"""What is sent through the tunnel to measure it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOptions:
+    """Options of ``iketcp demo``."""
+
+    pcap: Path | None = None
+    """File that receives what crosses the wire."""
+    mode: str = "auto"
+    """One of ``MODES``."""
+    transfer_octets: int = TRANSFER_OCTETS
+    """Size of the measured transfer."""
