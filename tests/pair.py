@@ -1,11 +1,17 @@
-"""Two endpoints wired back to back: a scripted clock, scripted entropy, no sockets."""
+"""Two endpoints wired back to back: a scripted clock, scripted entropy, no sockets.
+
+A test may drop, change, reorder and repeat what is on the wire, may let a side send any
+request it likes under its real keys (:meth:`Pair.ask`), and may rewrite what is inside
+a protected message on its way (:meth:`Pair.rewrite`).
+"""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
+from typing import TypeVar
 
 from iketcp.effects import (
     CloseConnection,
@@ -18,12 +24,21 @@ from iketcp.effects import (
 )
 from iketcp.endpoint import Endpoint
 from iketcp.environment import ScriptedEntropy
+from iketcp.ike.header import Header
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
+from iketcp.ike.message import decode_message, encode_message
 from iketcp.ike.nat_detection import Path
+from iketcp.ike.payloads import Payload
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
+from iketcp.ike.protection import IkeProtection
+from iketcp.ike.sa import Exchange, IkeSa, Received
+from iketcp.ike.states import ChildState, IkeState
 from iketcp.mapping import MappingPolicy
 from iketcp.selectors import TrafficSelector
+from iketcp.stream import NON_ESP_MARKER, frame_ike
+
+ExchangeT = TypeVar("ExchangeT", bound=Exchange)
 
 WEST, EAST = "west", "east"
 SECRET = b"a secret of more than sixteen octets"
@@ -79,6 +94,23 @@ def ipv4_packet(
     addresses = ip_address(source).packed + ip_address(destination).packed
     head = b"\x45\0" + size + b"\0\1\x40\0\x40" + bytes([protocol]) + b"\0\0"
     return head + addresses + body
+
+
+class Question(Exchange):
+    """A request with any payloads, and what came back."""
+
+    def __init__(self, exchange: int, payloads: Sequence[Payload]) -> None:
+        self.exchange_type = exchange
+        self.payloads = payloads
+        self.answer: tuple[Payload, ...] | None = None
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
+        """Return the payloads."""
+        return self.payloads
+
+    def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Note what came back."""
+        self.answer = response.payloads
 
 
 @dataclass
@@ -234,6 +266,125 @@ class Pair:
         id = self.connect()
         self.settle()
         return id
+
+    # --- what a test wants to know ----------------------------------------------------
+
+    def ike(self, name: str) -> IkeSa:
+        """Find the one IKE SA of a side."""
+        ((sa, _),) = self.side(name).endpoint.tables.ike_sas.values()
+        return sa
+
+    def said(self, name: str) -> list[str]:
+        """What one side sent: "INFORMATIONAL 3 response: D(ESP …)" and so on."""
+        return [
+            f"{t['exchange']} {t['message_id']} "
+            f"{'response' if t['is_response'] else 'request'}: "
+            f"{', '.join(t['payloads'])}"
+            for t in self.side(name).traces("ike-message")
+            if t["direction"] == "sent"
+        ]
+
+    def check_agreement(self, children: int = 1) -> None:
+        """Check that both sides hold the same SAs, and nothing else is left."""
+        west, east = self.ike(WEST), self.ike(EAST)
+        assert (west.spi_i, west.spi_r) == (east.spi_i, east.spi_r)
+        assert west.state is IkeState.ESTABLISHED
+        assert east.state is IkeState.ESTABLISHED
+        assert west.is_original_initiator != east.is_original_initiator
+        assert west.sent is None
+        assert east.sent is None
+        pairs = {(c.spi_in, c.parameters.spi_out) for c in west.children.values()}
+        mirror = {(c.parameters.spi_out, c.spi_in) for c in east.children.values()}
+        assert pairs == mirror
+        assert len(pairs) == children
+        for side, sa in ((self.west, west), (self.east, east)):
+            assert side.endpoint.tables.children.keys() == sa.children.keys()
+            assert not side.endpoint.tables.half_open
+            states = {child.state for child in sa.children.values()}
+            assert states <= {ChildState.INSTALLED}
+
+    def check_closed(self) -> None:
+        """Check that neither side holds any SA."""
+        for side in (self.west, self.east):
+            assert not side.endpoint.tables.ike_sas
+            assert not side.endpoint.tables.children
+            assert not side.endpoint.tables.half_open
+
+    # --- what a test may do -----------------------------------------------------------
+
+    def rekey_child(self, name: str) -> None:
+        """Let one side ask for a Child rekey; nothing is delivered yet."""
+        self.run(name, self.side(name).endpoint.rekey_child("net", self.now))
+
+    def rekey_ike(self, name: str) -> None:
+        """Let one side ask for an IKE rekey; nothing is delivered yet."""
+        self.run(name, self.side(name).endpoint.rekey_ike(self.now))
+
+    def begin(self, name: str, exchange: ExchangeT) -> ExchangeT:
+        """Let one side begin an exchange; nothing is delivered yet."""
+        self.ike(name).want(exchange)
+        self.run(name, self.side(name).endpoint.time_passed(self.now))
+        return exchange
+
+    def ask(
+        self, name: str, exchange: int, *payloads: Payload
+    ) -> tuple[Payload, ...] | None:
+        """Send a request with any payloads; returns the payloads of the response."""
+        asked = self.begin(name, Question(exchange, payloads))
+        self.settle()
+        return asked.answer
+
+    def deliver_from(self, sender: str) -> bool:
+        """Move the oldest waiting octets of one side, past those of the other."""
+        for index, item in enumerate(self.wire):
+            if item[0] == sender:
+                del self.wire[index]
+                self.wire.appendleft(item)
+                return self.deliver()
+        return False
+
+    def inject(self, sender: str, id: ConnectionId, message: bytes) -> None:
+        """Put an IKE message on the wire as if ``sender`` had sent it, and settle."""
+        self.wire.append((sender, id, frame_ike(message)))
+        self.settle()
+
+    def rewrite(
+        self,
+        sender: str,
+        change: Callable[[Header, tuple[Payload, ...]], Sequence[Payload] | None],
+    ) -> None:
+        """Rewrite the IKE messages of one side, protected ones under its own keys.
+
+        ``change`` returns the payloads to send instead, or ``None`` to leave a message
+        as it is.
+        """
+        kept: dict[tuple[str, bytes], IkeProtection | None] = {}
+
+        def protection(name: str, spi_i: bytes) -> IkeProtection | None:
+            """Find the keys of an IKE SA, which may have ended meanwhile."""
+            for sa, _ in self.side(name).endpoint.tables.ike_sas.values():
+                kept[name, sa.spi_i] = sa.protection or kept.get((name, sa.spi_i))
+            return kept.get((name, spi_i))
+
+        def tap(name: str, id: ConnectionId, octets: bytes) -> bytes:
+            if name != sender or octets[2:6] != NON_ESP_MARKER:
+                return octets
+            message = decode_message(octets[6:])
+            header, payloads = message.header, message.payloads
+            opening = protection(self.other(sender), header.spi_i)
+            sealing = protection(sender, header.spi_i)
+            if opening is not None:
+                payloads = opening.open(message, octets[6:])
+            changed = change(header, payloads)
+            if changed is None:
+                return octets
+            if opening is not None and sealing is not None:
+                return frame_ike(sealing.seal(header, changed))
+            return frame_ike(encode_message(header, changed))
+
+        for side in (WEST, EAST):
+            protection(side, b"")
+        self.tap = tap
 
     def send(self, name: str, packet: bytes) -> None:
         """Let one side's tunnel device produce a packet."""

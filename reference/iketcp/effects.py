@@ -86,7 +86,7 @@ class ChildSaInstalled:
 
 @dataclass(frozen=True, slots=True)
 class ChildSaRemoved:
-    """A Child SA is gone."""
+    """A Child SA is gone, and with it the keys in its parameters."""
 
     parameters: ChildSaParameters
 

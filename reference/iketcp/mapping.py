@@ -9,6 +9,28 @@ number, no octets, no keys.
 A *session* here is an IKE SA with its Child SAs and with all IKE SAs that rekeying puts
 in its place. A session has one *current* connection, or none while it is broken.
 
+Paragraph by paragraph, RFC 9329 §6.1 and what belongs to it:
+
+==========================================  ======================================
+the text is about                           the code
+==========================================  ======================================
+a new connection, how long it may be mute   :meth:`ConnectionMap.opened`
+one connection for all of an IKE SA         :meth:`ConnectionMap.begin`
+DELETE, and who closes then                 :meth:`ConnectionMap.ended`
+an unexpected end, and who reconnects       :meth:`ConnectionMap.lost`,
+                                            :meth:`ConnectionMap.reconnect_delay`
+IKE SAs sharing a connection                :meth:`ConnectionMap.may_carry`
+corruption: what closes a connection        :meth:`ConnectionMap.unparseable`,
+                                            :meth:`ConnectionMap.unknown_spi`,
+                                            :meth:`ConnectionMap.integrity_failed`
+the last valid message decides              :meth:`ConnectionMap.valid_message`
+idle and extraneous connections             :meth:`ConnectionMap.deadline_of`
+cookies (§6.3)                              :meth:`ConnectionMap.cookie_requested`
+==========================================  ======================================
+
+The prefix at the head of a stream is :mod:`iketcp.stream`'s, the session behind an SPI
+is found by :mod:`iketcp.endpoint`.
+
 Source: RFC 9329 §6.1
 Source: RFC 9329 §6.3
 Source: RFC 9329 §10
@@ -34,11 +56,12 @@ class MappingPolicy:
     cookie_seconds: float = 8.0
     """After a cookie request, until the connection closes [9329-6.3-close]."""
     unknown_spi_limit: int = 16
-    """ESP packets in a row with unknown SPIs that are too many."""
+    """So many ESP packets in a row may have unknown SPIs [9329-6.1-few-unknown]."""
     corrupt_limit: int = 8
-    """Messages in a row that are neither IKE nor ESP and are too many."""
+    """So many messages in a row that are neither IKE nor ESP are too many."""
     half_open_limit: int = 1024
-    """Connections without a first valid message, in all [9329-6.1-idle]."""
+    """Connections without a first valid message, and IKE SAs without IKE_AUTH, in all
+    [9329-6.1-idle]."""
     half_open_address_limit: int = 64
     """The same, from one address [9329-6.1-idle]."""
     reconnect_seconds: float = 1.0
@@ -60,7 +83,9 @@ class Session:
     current: ConnectionId | None = None
     """Where we send [9329-6.1-send-one]."""
     reconnects: int = 0
-    """Attempts since a valid message last arrived."""
+    """Attempts since a connection last worked for a while."""
+    has_ended: bool = False
+    """It is deleted; nothing moves it any more."""
 
 
 @dataclass(eq=False, slots=True)
@@ -72,19 +97,62 @@ class Connection:
     """The remote address, for counting."""
     is_tcp_originator: bool
     """We opened it."""
+    opened_at: float
+    """Seconds."""
+    last_valid: float
+    """When the last valid message arrived, in seconds; at first, ``opened_at``."""
     session: Session | None = None
-    """Whose messages it has carried."""
+    """Whose messages it carries."""
+    replaced_at: float = 0.0
+    """When its session last moved away, in seconds."""
     is_half_open: bool = True
     """No valid message has arrived yet."""
-    last_valid: float = 0.0
-    """When the last valid message arrived, in seconds."""
     unknown_in_row: int = 0
+    """ESP packets with unknown SPIs since the last valid message."""
     corrupt_in_row: int = 0
+    """Messages that were neither IKE nor ESP since the last valid one."""
     deadline: tuple[float, str] | None = None
     """When it closes, and why."""
 
 
 @dataclass(slots=True)
+class HalfOpen:
+    """How much strangers hold open, in all and by address [9329-6.1-idle].
+
+    Parameters
+    ----------
+    limit : int
+        In all.
+    address_limit : int
+        From one address.
+    """
+
+    limit: int
+    address_limit: int
+    total: int = 0
+    by_address: dict[str, int] = field(default_factory=dict)
+
+    def refusal(self, address: str) -> str | None:
+        """Say why ``address`` may not have one more now, or ``None``."""
+        if self.total >= self.limit:
+            return "too many connections without a valid message"
+        if self.by_address.get(address, 0) >= self.address_limit:
+            return "too many connections without a valid message from this address"
+        return None
+
+    def add(self, address: str) -> None:
+        """Count one more."""
+        self.total += 1
+        self.by_address[address] = self.by_address.get(address, 0) + 1
+
+    def remove(self, address: str) -> None:
+        """Count one less; an address with none left is forgotten."""
+        self.total -= 1
+        self.by_address[address] -= 1
+        if not self.by_address[address]:
+            del self.by_address[address]
+
+
 class ConnectionMap:
     """All connections of an endpoint, and which session each carries.
 
@@ -94,125 +162,58 @@ class ConnectionMap:
         Limits.
     """
 
-    policy: MappingPolicy = field(default_factory=MappingPolicy)
-    connections: dict[ConnectionId, Connection] = field(default_factory=dict)
+    def __init__(self, policy: MappingPolicy = MappingPolicy()) -> None:
+        self.policy = policy
+        self.connections: dict[ConnectionId, Connection] = {}
+        self.half_open = HalfOpen(
+            policy.half_open_limit, policy.half_open_address_limit
+        )
+        """Accepted connections without a valid message."""
 
-    # --- connections come and go ----------------------------------------------------
+    # --- connections come -------------------------------------------------------------
 
     def refusal(self, address: str) -> str | None:
-        """Say why a connection from ``address`` may not be accepted now, or ``None``.
+        """Say why a connection from ``address`` may not be accepted, or ``None``.
 
         Half-open streams are capped in all and per address [9329-6.1-idle].
         """
-        half_open = [c for c in self.connections.values() if c.is_half_open]
-        if len(half_open) >= self.policy.half_open_limit:
-            return "too many connections without a valid message"
-        same = sum(1 for c in half_open if c.address == address)
-        if same >= self.policy.half_open_address_limit:
-            return "too many connections without a valid message from this address"
-        return None
+        return self.half_open.refusal(address)
 
     def opened(
         self, id: ConnectionId, address: str, is_tcp_originator: bool, now: float
     ) -> Connection:
-        """Note a new connection; one accepted gets a deadline [9329-6.1-idle]."""
-        connection = Connection(id, address, is_tcp_originator, last_valid=now)
+        """Note a new connection, from whatever address and port [9329-6.1-address].
+
+        One that we accepted has to show a valid message in time [9329-6.1-idle].
+        """
+        connection = Connection(id, address, is_tcp_originator, now, now)
         if not is_tcp_originator:
             reason = "no valid message in time"
             connection.deadline = (now + self.policy.first_message_seconds, reason)
+            self.half_open.add(address)
         self.connections[id] = connection
         return connection
 
-    def lost(self, id: ConnectionId) -> Session | None:
-        """Note that a connection is gone, for whatever reason.
-
-        Returns
-        -------
-        Session or None
-            The session that sent on it and now has no connection. It lives on
-            [9329-6.1-keep-state] [9329-10-state]; if we are its TCP Originator, we and
-            only we connect again [9329-6.1-reestablish].
-
-        Source: RFC 9329 §6.1
-        """
-        connection = self.connections.pop(id, None)
-        if connection is None or connection.session is None:
-            return None
-        session = connection.session
-        if session.current != id:
-            return None
-        session.current = None
-        return session
-
-    # --- sessions on connections ------------------------------------------------------
-
-    def may_carry(self, session: Session | None, connection: Connection) -> bool:
-        """Tell whether a message of ``session`` may be taken from ``connection``.
-
-        Parameters
-        ----------
-        session : Session or None
-            ``None`` asks for a session that does not exist yet.
-
-        A connection carries one session; a rekey is no new one [9329-6.1-share]
-        [9329-6.1-rekey-share]. A message of another is not even looked at, and the
-        session that owns the connection does not notice.
-
-        Source: RFC 9329 §6.1
-        """
-        return connection.session is None or connection.session is session
-
-    def begin(self, session: Session, connection: Connection) -> None:
+    def begin(self, session: Session, connection: Connection) -> ConnectionId | None:
         """Put a session that has just begun, or its TCP Originator's new connection.
 
         All its IKE messages, and the ESP of all its Child SAs, go this way from now on
         [9329-6.1-one] [9329-5-all].
 
-        Source: RFC 9329 §6.1
-        """
-        connection.session = session
-        connection.deadline = None
-        session.current = connection.id
-
-    def valid_message(
-        self, session: Session, connection: Connection, now: float
-    ) -> ConnectionId | None:
-        """Note a message that was authentic, fresh and inside its window.
-
-        The TCP Responder sends on the connection of the last such message, new or old
-        [9329-6.1-last-valid] [9329-6.1-both], whatever address and port it has
-        [9329-6.1-address]. The caller calls this for nothing less: not for a
-        retransmission, a replay, or what fails its integrity check [9329-6.1-valid-ike]
-        [9329-6.1-valid-esp].
-
         Returns
         -------
         ConnectionId or None
-            The connection that was current before, if the session moved.
+            The connection that carried it until now; its TCP Originator closes that
+            one, for a session has one connection [9329-6.1-one].
 
         Source: RFC 9329 §6.1
         """
-        connection.session = session
-        connection.is_half_open = False
-        connection.deadline = None
-        connection.last_valid = now
-        connection.unknown_in_row = connection.corrupt_in_row = 0
-        session.reconnects = 0
-        if session.is_tcp_originator or session.current == connection.id:
-            return None
         before, session.current = session.current, connection.id
+        connection.session = session
+        connection.deadline = None
         return before
 
-    def cookie_requested(self, connection: Connection, now: float) -> None:
-        """After a cookie request nothing is kept but the connection [9329-6.3-close].
-
-        Other errors in IKE_SA_INIT leave it open for the corrected request, within the
-        deadline for a first message [9329-6.4-stay].
-
-        Source: RFC 9329 §6.3
-        """
-        reason = "the cookie did not come back"
-        connection.deadline = (now + self.policy.cookie_seconds, reason)
+    # --- DELETE -----------------------------------------------------------------------
 
     def ended(self, session: Session, now: float) -> list[ConnectionId]:
         """Note that a session is deleted.
@@ -227,16 +228,120 @@ class ConnectionMap:
         Source: RFC 9329 §6.1
         """
         session.current = None
+        session.has_ended = True
         to_close = []
-        for connection in self.connections.values():
-            if connection.session is session:
-                connection.session = None
-                if connection.is_tcp_originator:
-                    to_close.append(connection.id)
-                else:
-                    reason = "its session is deleted"
-                    connection.deadline = (now + self.policy.linger_seconds, reason)
+        for connection in self._connections_of(session):
+            connection.session = None
+            if connection.is_tcp_originator:
+                to_close.append(connection.id)
+            else:
+                reason = "its session is deleted"
+                connection.deadline = (now + self.policy.linger_seconds, reason)
         return to_close
+
+    # --- an unexpected end ------------------------------------------------------------
+
+    def lost(self, id: ConnectionId, now: float) -> Session | None:
+        """Note that a connection is gone, for whatever reason.
+
+        If an older connection of the session is still open, that is now where its last
+        valid message arrived, and the session goes back there [9329-6.1-last-valid].
+
+        Returns
+        -------
+        Session or None
+            The session that sent on it and now has no connection. It lives on
+            [9329-6.1-keep-state] [9329-10-state]; if we are its TCP Originator, we and
+            only we connect again [9329-6.1-reestablish].
+
+        Source: RFC 9329 §6.1
+        """
+        connection = self.connections.pop(id, None)
+        if connection is None:
+            return None
+        has_worked = not connection.is_half_open
+        self._leave_half_open(connection)
+        session = connection.session
+        if session is None or session.current != id:
+            return None
+        if has_worked and now - connection.opened_at >= self.policy.reconnect_seconds:
+            session.reconnects = 0
+        others = self._connections_of(session)
+        last = max(others, key=lambda other: other.last_valid, default=None)
+        session.current = None if last is None else last.id
+        return session if last is None else None
+
+    def reconnect_delay(self, session: Session) -> float:
+        """Return the pause before the next attempt, without jitter.
+
+        At once the first time, then with a pause that doubles up to a limit
+        [9329-6.1-reestablish]. A connection that breaks as soon as it is there counts
+        as one more attempt; one that lasted begins the count anew.
+
+        Source: RFC 9329 §6.1
+        """
+        attempt = session.reconnects
+        session.reconnects += 1
+        if attempt == 0:
+            return 0.0
+        pause = self.policy.reconnect_seconds * 2.0 ** min(attempt - 1, 30)
+        return min(pause, self.policy.reconnect_limit_seconds)
+
+    # --- several IKE SAs --------------------------------------------------------------
+
+    def may_carry(self, session: Session | None, connection: Connection) -> bool:
+        """Tell whether a message of ``session`` may be taken from ``connection``.
+
+        Parameters
+        ----------
+        session : Session or None
+            ``None`` asks for a session that does not exist yet.
+
+        A connection carries one session; a rekey is no new one [9329-6.1-share]
+        [9329-6.1-rekey-share]. A message of another is not even looked at, and the
+        session that owns the connection does not notice. A connection that has just
+        been closed carries nothing.
+
+        Source: RFC 9329 §6.1
+        """
+        if connection.id not in self.connections:
+            return False
+        return connection.session is None or connection.session is session
+
+    # --- the last valid message -------------------------------------------------------
+
+    def valid_message(
+        self, session: Session, connection: Connection, now: float
+    ) -> bool:
+        """Note a message that was authentic, fresh and inside its window.
+
+        The TCP Responder sends on the connection of the last such message, new or old
+        [9329-6.1-last-valid] [9329-6.1-both], whatever address and port it has
+        [9329-6.1-address]. The caller calls this for nothing less: not for a
+        retransmission, a replay, or what fails its integrity check [9329-6.1-valid-ike]
+        [9329-6.1-valid-esp]. The TCP Originator sends on the connection it opened last,
+        whatever arrives where [9329-6.1-one].
+
+        Returns
+        -------
+        bool
+            The session moved to this connection.
+
+        Source: RFC 9329 §6.1
+        """
+        if session.has_ended or connection.id not in self.connections:
+            return False  # between check and lock another thread ended one of them
+        self._leave_half_open(connection)
+        connection.session = session
+        connection.deadline = None
+        connection.last_valid = now
+        connection.unknown_in_row = connection.corrupt_in_row = 0
+        if session.is_tcp_originator or session.current == connection.id:
+            return False
+        if session.current is not None:
+            self.connections[session.current].replaced_at = now
+        session.current = connection.id
+        return True
 
     # --- corruption -------------------------------------------------------------------
 
@@ -251,12 +356,12 @@ class ConnectionMap:
             return f"{connection.corrupt_in_row} unparseable messages in a row"
         return None
 
-    def unknown_spi(self, connection: Connection) -> str | None:
-        """Count an ESP packet for no SA of ours; a few are no harm.
+    def unknown_spi(self, connection: Connection, count: int = 1) -> str | None:
+        """Count ESP packets for no SA of ours; a few are no harm.
 
         The SPI tables of two peers may differ for a moment [9329-6.1-few-unknown].
         """
-        connection.unknown_in_row += 1
+        connection.unknown_in_row += count
         if connection.unknown_in_row > self.policy.unknown_spi_limit:
             return f"{connection.unknown_in_row} unknown SPIs in a row"
         return None
@@ -269,21 +374,39 @@ class ConnectionMap:
         """
         return "a message for a known SPI fails its integrity check"
 
+    # --- cookies ----------------------------------------------------------------------
+
+    def cookie_requested(self, connection: Connection, now: float) -> None:
+        """After a cookie request nothing is kept but the connection [9329-6.3-close].
+
+        The wait begins with the first request: one more does not prolong it. Other
+        errors in IKE_SA_INIT leave the connection open for the corrected request,
+        within the deadline for a first message [9329-6.4-stay].
+
+        Source: RFC 9329 §6.3, RFC 9329 §6.4
+        """
+        reason = "the cookie did not come back"
+        if connection.deadline is None or connection.deadline[1] != reason:
+            connection.deadline = (now + self.policy.cookie_seconds, reason)
+
     # --- time -------------------------------------------------------------------------
 
     def deadline_of(self, connection: Connection) -> tuple[float, str] | None:
-        """Return when a connection closes, and why, if nothing happens before."""
-        if connection.deadline is not None:
-            return connection.deadline
+        """Return when a connection closes, and why, if nothing happens before.
+
+        One that a newer one has replaced closes when it has been idle for a while since
+        [9329-6.1-extraneous]; only the TCP Responder does that.
+
+        Source: RFC 9329 §6.1
+        """
         session = connection.session
-        is_extraneous = (
-            session is not None
-            and not connection.is_tcp_originator
-            and session.current not in (None, connection.id)
-        )
-        if is_extraneous and self.policy.extraneous_seconds > 0:
-            at = connection.last_valid + self.policy.extraneous_seconds
-            return at, "replaced and idle"  # [9329-6.1-extraneous]
+        if connection.deadline is not None or session is None:
+            return connection.deadline
+        is_extraneous = session.current not in (None, connection.id)
+        is_ours_to_close = not connection.is_tcp_originator
+        if is_extraneous and is_ours_to_close and self.policy.extraneous_seconds > 0:
+            idle_since = max(connection.last_valid, connection.replaced_at)
+            return idle_since + self.policy.extraneous_seconds, "replaced and idle"
         return None
 
     def due(self, now: float) -> list[tuple[ConnectionId, str]]:
@@ -300,15 +423,14 @@ class ConnectionMap:
         deadlines = map(self.deadline_of, self.connections.values())
         return min((d[0] for d in deadlines if d is not None), default=None)
 
-    def reconnect_delay(self, session: Session) -> float:
-        """Return the pause before the next attempt, without jitter.
+    # --- helpers ----------------------------------------------------------------------
 
-        At once the first time, then with a pause that doubles up to a limit
-        [9329-6.1-reestablish]. Source: RFC 9329 §6.1.
-        """
-        attempt = session.reconnects
-        session.reconnects += 1
-        if attempt == 0:
-            return 0.0
-        pause = self.policy.reconnect_seconds * 2.0 ** min(attempt - 1, 30)
-        return min(pause, self.policy.reconnect_limit_seconds)
+    def _leave_half_open(self, connection: Connection) -> None:
+        """It is no stranger's any more, or gone: count it no longer as half-open."""
+        if connection.is_half_open and not connection.is_tcp_originator:
+            self.half_open.remove(connection.address)
+        connection.is_half_open = False
+
+    def _connections_of(self, session: Session) -> list[Connection]:
+        """Every open connection of a session: one, or two around a reconnection."""
+        return [c for c in self.connections.values() if c.session is session]

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 
+from iketcp.crypto.suite import Suite
 from iketcp.effects import (
     ChildSaInstalled,
     ChildSaRemoved,
@@ -28,16 +30,43 @@ from iketcp.effects import (
 from iketcp.endpoint import traces
 from iketcp.endpoint.tables import IkeSession, LiveChild, Tables
 from iketcp.environment import Entropy
+from iketcp.errors import ConfigurationError
 from iketcp.esp.child_sa import ChildSa
 from iketcp.esp.mtu import inner_mtu
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike import outputs
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap
-from iketcp.stream import frame_ike
+from iketcp.stream import MAX_MESSAGE, frame_ike
 
 DEFAULT_PATH_MTU = 1500
 """Choice: assumed while a session has no connection to ask."""
+
+SMALLEST_INNER_MTU = 68
+"""Choice: where a path has no room for a tunnel, the stream carries what its limit
+would not allow; every IPv4 link takes 68 octets. Source: RFC 9329 §3."""
+
+
+def mtu_of(path_mtu: int, outer_version: int, suite: Suite) -> int:
+    """Return the inner MTU for a path, however small that is [9329-3-limit].
+
+    Source: RFC 9329 §3
+    """
+    try:
+        return inner_mtu(path_mtu, outer_version, suite)
+    except ConfigurationError:
+        return SMALLEST_INNER_MTU
+
+
+def largest_inner(suite: Suite) -> int:
+    """Return the largest inner packet that one frame can carry [9329-3-max].
+
+    It is the inner MTU of a path on which UDP could carry the longest message.
+
+    Source: RFC 9329 §3
+    """
+    headers = 20 + 8
+    return inner_mtu(headers + MAX_MESSAGE, 4, suite)
 
 
 class OutputCarrier:
@@ -134,11 +163,12 @@ class OutputCarrier:
         match output:
             case outputs.Established():
                 session.was_established = True
+                self._tables.end_half_open(session)
                 effects.append(IkeSaEstablished(sa.spi_local, output.remote_identity))
                 effects.append(traces.ike_sa_established(sa))
             case outputs.SuccessorMade():
                 new = output.successor
-                self._tables.ike_sas[new.spi_local] = (new, session)
+                self._tables.add_ike_sa(new, session)
             case outputs.HandedOver():
                 session.ike = output.heir
                 effects.append(traces.ike_sa_rekeyed(sa, output.heir))
@@ -161,7 +191,7 @@ class OutputCarrier:
                 effects.append(
                     ConfigurationAssigned(output.addresses, output.dns_servers)
                 )
-            case outputs.Note():
+            case outputs.Note():  # pragma: no branch - there are no others
                 effects.append(traces.note(sa, output))
 
     def _install(
@@ -173,17 +203,23 @@ class OutputCarrier:
     ) -> None:
         """Make a Child SA carry packets; it receives before its answer is sent.
 
+        TFC padding is kept within the inner MTU, so that it makes no packet too large.
+
         Source: RFC 7296 §2.8
         """
         parameters = output.parameters
+        suite = parameters.suite
         stream = self._tables.streams.get(session.current or ConnectionId(-1))
         path_mtu = DEFAULT_PATH_MTU if stream is None else stream.path_mtu
         path = sa.path if stream is None else stream.path
-        mtu = inner_mtu(path_mtu, path.remote_address.version, parameters.suite)
+        mtu = mtu_of(path_mtu, path.remote_address.version, suite)
+        pad_to = min(parameters.tfc_pad_to, mtu)
+        parameters = replace(parameters, tfc_pad_to=pad_to)
         esp = ChildSa(
             parameters, self._entropy, self._new_lock(), output.is_sending_deferred
         )
-        live = LiveChild(esp, session, parameters.name, mtu)
+        most = largest_inner(suite)
+        live = LiveChild(esp, session, parameters.name, mtu, most)
         self._tables.children[parameters.spi_in] = live
         self._spd.add(esp)
         effects.append(ChildSaInstalled(parameters, mtu, path))
@@ -195,14 +231,13 @@ class OutputCarrier:
             act(live.esp)
 
     def _remove(self, spi_in: bytes, effects: list[Effect]) -> None:
-        """Stop carrying packets; the keys are dropped."""
-        live = self._tables.children.pop(spi_in, None)
-        if live is None:
-            return
+        """Stop carrying packets; the keys are dropped, nobody is shown them again."""
+        live = self._tables.children.pop(spi_in)
+        self._tables.retire(spi_in)
         self._spd.remove(live.esp)
+        live.esp.forget_keys()
         effects.append(ChildSaRemoved(live.esp.parameters))
         effects.append(traces.child_removed(live.esp))
-        live.esp.forget_keys()
 
     def _closed(
         self,
@@ -212,15 +247,21 @@ class OutputCarrier:
         now: float,
         effects: list[Effect],
     ) -> None:
-        """Forget an IKE SA; with its last one the session ends.
+        """Forget an IKE SA; with the one that exchanges are begun on the session ends.
+
+        What a rekey left beside it ends too.
 
         Source: RFC 9329 §6.1
         """
-        self._tables.ike_sas.pop(sa.spi_local, None)
+        self._tables.remove_ike_sa(sa, session)
         effects.append(traces.ike_sa_closed(sa, output.reason))
         if session.ike is not sa:
             return
-        session.ike, session.has_ended = None, True
+        session.ike = None
+        self._tables.end_half_open(session)
         effects.append(IkeSaClosed(sa.spi_local, output.reason))
         for connection in self._map.ended(session, now):
             effects.append(CloseConnection(connection, "its session is deleted"))
+        for other in list(session.ike_sas):
+            other.close("its session is deleted")
+            self.run(other, session, None, now, effects)

@@ -28,7 +28,7 @@ from iketcp.endpoint import traces
 from iketcp.endpoint.carry_out import OutputCarrier
 from iketcp.endpoint.data_plane import Outbound, open_run
 from iketcp.endpoint.ike_messages import IkeMessages
-from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
+from iketcp.endpoint.tables import Counters, IkeSession, LiveChild, Stream, Tables
 from iketcp.environment import Entropy, jitter
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike import engine, upkeep
@@ -37,7 +37,8 @@ from iketcp.ike.exchanges.informational import DeleteIkeSa
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.policy import IkePolicy
-from iketcp.mapping import ConnectionMap, MappingPolicy
+from iketcp.ike.sa import IkeSa
+from iketcp.mapping import ConnectionMap, HalfOpen, MappingPolicy
 from iketcp.stream import STREAM_PREFIX, MessageKind, StreamDecoder
 
 USAGE_TICK_SECONDS = 1.0
@@ -73,7 +74,10 @@ class Endpoint:
         entropy: Entropy,
         new_lock: Callable[[], AbstractContextManager[object]] = _no_lock,
     ) -> None:
-        self.tables = Tables()
+        strangers = HalfOpen(
+            mapping_policy.half_open_limit, mapping_policy.half_open_address_limit
+        )
+        self.tables = Tables(strangers=strangers)
         self.counters = Counters()
         self.map = ConnectionMap(mapping_policy)
         self.context = IkeContext(
@@ -113,7 +117,8 @@ class Endpoint:
 
         As TCP Originator the stream prefix goes out first, on every connection
         [9329-4-prefix] [9329-6.1-reprefix], and once [9329-4-once]; then the session
-        goes on, or begins. As TCP Responder nothing is sent [9329-4-originator].
+        goes on, or begins. As TCP Responder nothing is sent [9329-4-originator]. A
+        connection that is one too many, or not wanted any more, is closed again.
 
         Parameters
         ----------
@@ -126,11 +131,13 @@ class Endpoint:
         """
         with self._control_lock:
             address = str(path.remote_address)
-            if not is_tcp_originator:
+            if is_tcp_originator:
+                refusal = None if self._is_wanted else "not wanted any more"
+            else:
                 refusal = self.map.refusal(address)
-                if refusal is not None:
-                    self.counters.drop(refusal)
-                    return [CloseConnection(id, refusal)]
+            if refusal is not None:
+                self.counters.drop(refusal)
+                return [CloseConnection(id, refusal)]
             connection = self.map.opened(id, address, is_tcp_originator, now)
             # the prefix comes from the TCP Originator only [9329-4-originator]
             decoder = StreamDecoder(expects_prefix=not is_tcp_originator)
@@ -150,15 +157,32 @@ class Endpoint:
     ) -> None:
         """Put our session on its new connection. Source: RFC 9329 §6.1."""
         session = self._own_session()
-        self.map.begin(session, stream.connection)
-        sa = session.ike
-        if sa is None:
-            sa = session.ike = engine.start(self.context, stream.path, now)
-            self.tables.ike_sas[sa.spi_local] = (sa, session)
+        replaced = self.map.begin(session, stream.connection)
+        if replaced is not None:
+            effects += self._close(replaced, "replaced by a new connection", now)
+        if session.ike is None:
+            session.ike = engine.start(self.context, stream.path, now)
+            self.tables.add_ike_sa(session.ike, session)
         else:
-            sa.has_connection = True
-            engine.resume(sa, now)
-        self._carrier.run(sa, session, stream.connection.id, now, effects)
+            self._resume(session.ike, session, now)
+        for sa in list(session.ike_sas):
+            self._carrier.run(sa, session, stream.connection.id, now, effects)
+
+    def _resume(self, sa: IkeSa, session: IkeSession, now: float) -> None:
+        """Go on over a new connection, with every IKE SA that waits for an answer.
+
+        A request under way is repeated [9329-6.2-reconnect], also that of an IKE SA
+        which a rekey has replaced; an empty INFORMATIONAL comes first, or after it
+        [9329-6.1-resume-msg].
+
+        Source: RFC 9329 §6.1, RFC 9329 §6.2
+        """
+        for owned in session.ike_sas:
+            owned.has_connection = True
+            if owned is sa:
+                engine.resume(sa, now)
+            else:
+                engine.repeat_request(owned)
 
     def _own_session(self) -> IkeSession:
         """Return the session we begin as TCP Originator; a new one if it has ended."""
@@ -192,22 +216,31 @@ class Endpoint:
     ) -> list[Effect]:
         """Note that a connection is gone; the SAs stay [9329-6.1-keep-state].
 
+        Called by the thread that reads the connection: its decoder is used by no other,
+        and what is left there of a message is thrown away [9329-6.1-partial].
+
         Source: RFC 9329 §6.1
         """
+        stream = self.tables.streams.get(id)
+        if stream is not None:
+            stream.decoder.discard()
         with self._control_lock:
-            return self._lost(id, reason)
+            return self._lost(id, reason, now)
 
-    def _lost(self, id: ConnectionId, reason: str) -> list[Effect]:
-        stream = self.tables.streams.pop(id, None)
-        if stream is None:
+    def _lost(self, id: ConnectionId, reason: str, now: float) -> list[Effect]:
+        """Forget a connection.
+
+        Any thread may come here while another still reads that stream, so its decoder
+        is left alone; nobody else ever uses it.
+        """
+        if self.tables.streams.pop(id, None) is None:
             return []
-        stream.decoder.discard()
         effects: list[Effect] = [traces.connection_closed(id, reason)]
-        session = self.map.lost(id)
+        session = self.map.lost(id, now)
         if isinstance(session, IkeSession):
-            if session.ike is not None:
-                session.ike.has_connection = False
-            if session.is_tcp_originator and self._is_wanted:
+            for sa in session.ike_sas:
+                sa.has_connection = False
+            if session.is_tcp_originator:
                 effects += self._reconnect(session)
         return effects
 
@@ -219,8 +252,8 @@ class Endpoint:
         pause = jitter(self._entropy, "reconnect.jitter", pause, RECONNECT_JITTER)
         return [OpenConnection(pause)]
 
-    def _close(self, id: ConnectionId, reason: str) -> list[Effect]:
-        return [CloseConnection(id, reason), *self._lost(id, reason)]
+    def _close(self, id: ConnectionId, reason: str, now: float) -> list[Effect]:
+        return [CloseConnection(id, reason), *self._lost(id, reason, now)]
 
     # --- octets -----------------------------------------------------------------------
 
@@ -245,7 +278,7 @@ class Endpoint:
         if reason is not None:
             with self._control_lock:
                 self.counters.drop("connection closed for its octets")
-                effects += self._close(id, reason)
+                effects += self._close(id, reason, now)
         if self._originated is not None and self._originated.has_ended:
             with self._control_lock:
                 effects += self._restart_if_ended()
@@ -298,7 +331,8 @@ class Endpoint:
         if kind is MessageKind.UNPARSEABLE:
             self.counters.drop("unparseable message")
             return self.map.unparseable(stream.connection)
-        # keepalives and empty messages pass without a trace [9329-6.6-drop]
+        # keepalives and empty messages pass without a trace [9329-6.6-drop]; we send
+        # neither [9329-6.6-send]
         return None
 
     def _take_esp(
@@ -311,40 +345,55 @@ class Endpoint:
     ) -> str | None:
         """Open a run of ESP packets, and follow them to their connection.
 
-        Source: RFC 9329 §6.1
+        Their Child SA is found by the SPI alone, whatever connection they came on
+        [9329-6.1-recognise]. Packets that were under way to a Child SA as it was
+        removed are no sign of corruption [9329-6.1-few-unknown].
+
+        Source: RFC 4303 §3.4.2, RFC 9329 §6.1
         """
         connection = stream.connection
         live = self.tables.children.get(spi_in)
         if live is not None and not self.map.may_carry(live.session, connection):
             self.counters.drop("ESP of another session's", len(packets))
             return None
-        run = open_run(self.tables, spi_in, packets, effects)
-        if run.live is None:
+        if live is None:
+            if spi_in in self.tables.retired:
+                self.counters.drop("ESP of a removed Child SA", len(packets))
+                return None
             self.counters.drop("unknown ESP SPI", len(packets))
-            return self._unknown_spis(stream, len(packets))
-        session = run.live.session
-        if run.is_authentic:
-            if run.live.esp.is_sending_deferred:
-                # the peer receives on it, for it sends on it. RFC 7296 §2.8
-                self._carrier.prefer(run.live.esp)
-            if session.ike is not None:
-                session.ike.last_heard = now
-            if session.current == connection.id and not connection.is_half_open:
-                connection.last_valid = now
-                connection.unknown_in_row = connection.corrupt_in_row = 0
-            else:
-                with self._control_lock:
-                    self._ike.followed(session, stream, now, effects)
-        if run.integrity_failures:
+            return self.map.unknown_spi(connection, len(packets))
+        opened = open_run(live, packets, effects)
+        if opened.is_authentic:
+            self._heard_esp(live, stream, now, effects)
+        if opened.integrity_failures:
+            self.counters.drop("ESP integrity", opened.integrity_failures)
             return self.map.integrity_failed(connection)
         return None
 
-    def _unknown_spis(self, stream: Stream, count: int) -> str | None:
-        for _ in range(count):
-            reason = self.map.unknown_spi(stream.connection)
-            if reason is not None:
-                return reason
-        return None
+    def _heard_esp(
+        self, live: LiveChild, stream: Stream, now: float, effects: list[Effect]
+    ) -> None:
+        """Note authentic ESP [9329-6.1-valid-esp].
+
+        Where the session is here already, no lock is taken: only this thread counts
+        what is wrong on this connection, and the time of its last valid message matters
+        once the session has moved away, when being late by one packet is no harm.
+
+        Source: RFC 9329 §6.1, RFC 7296 §2.4
+        """
+        session, connection = live.session, stream.connection
+        if live.esp.is_sending_deferred:
+            # the peer receives on it, for it sends on it. RFC 7296 §2.8
+            self._carrier.prefer(live.esp)
+        sa = session.ike  # another thread may end the session right now
+        if sa is not None:
+            sa.last_heard = now
+        if session.current == connection.id and not connection.is_half_open:
+            connection.last_valid = now
+            connection.unknown_in_row = connection.corrupt_in_row = 0
+        else:
+            with self._control_lock:
+                self._ike.followed(session, stream, now, effects)
 
     # --- inner packets ----------------------------------------------------------------
 
@@ -361,9 +410,8 @@ class Endpoint:
             for sa, session in list(self.tables.ike_sas.values()):
                 upkeep.time_passed(sa, now, self._usage)
                 self._carrier.run(sa, session, None, now, effects)
-            self._ike.forget_half_open()
             for id, reason in self.map.due(now):
-                effects += self._close(id, reason)
+                effects += self._close(id, reason, now)
             effects += self._restart_if_ended()
         return effects
 
@@ -422,10 +470,8 @@ class Endpoint:
         effects: list[Effect] = []
         with self._control_lock:
             self._is_wanted = False
-            for session in self.tables.sessions():
-                sa = session.ike
-                if sa is None:
-                    continue
+            begun = [(s.ike, s) for s in self.tables.sessions() if s.ike is not None]
+            for sa, session in begun:
                 if sa.is_usable and session.current is not None:
                     sa.tasks.clear()
                     sa.want(DeleteIkeSa("deleted by us"))

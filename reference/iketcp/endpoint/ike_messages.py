@@ -15,12 +15,11 @@ from __future__ import annotations
 
 import hashlib
 
-from iketcp.effects import ConnectionId, Effect, Transmit
+from iketcp.effects import Effect, Transmit
 from iketcp.endpoint import traces
 from iketcp.endpoint.carry_out import OutputCarrier
 from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
 from iketcp.errors import (
-    DropError,
     IketcpError,
     IntegrityError,
     InvalidMajorVersionError,
@@ -36,12 +35,15 @@ from iketcp.ike.exchanges.ike_sa_init import (
 )
 from iketcp.ike.header import Header
 from iketcp.ike.message import Message, decode_message
+from iketcp.ike.message_window import SentRequest
 from iketcp.ike.outputs import MessageAccepted, SendMessage
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
-from iketcp.ike.states import IkeState
 from iketcp.mapping import ConnectionMap
 from iketcp.registry import ExchangeType
 from iketcp.stream import frame_ike
+
+UnderWay = list[tuple[IkeSa, SentRequest | None]]
+"""IKE SAs of a session, each with our request that awaits its answer."""
 
 
 class IkeMessages:
@@ -117,19 +119,20 @@ class IkeMessages:
     ) -> str | None:
         """Let the IKE SA handle its message, and follow it to its connection."""
         connection = stream.connection
+        under_way = _under_way(session)
         try:
             is_fresh = engine.receive(sa, message, octets, now)
         except IntegrityError as error:
-            self._counters.drop(str(error))
-            return self._map.integrity_failed(connection)
-        except DropError as error:
             self._counters.drop(type(error).__name__)
-            return None
+            return self._map.integrity_failed(connection)
+        except IketcpError as error:
+            self._counters.drop(type(error).__name__)
+            is_fresh = False
         if is_fresh:
-            self.followed(session, stream, now, effects)
+            self._follow(session, stream, under_way, now, effects)
         self._carrier.run(sa, session, connection.id, now, effects)
         # a rekey leaves work for the IKE SAs it made: what was queued, or a DELETE
-        for other in self._tables.sas_of(session):
+        for other in list(session.ike_sas):
             engine.begin_next(other, now)
             self._carrier.run(other, session, connection.id, now, effects)
         return None
@@ -137,25 +140,36 @@ class IkeMessages:
     def followed(
         self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
     ) -> None:
-        """A valid message came on ``stream``: the session follows it there.
+        """A valid ESP packet came on ``stream``: the session follows it there.
 
-        If the session moves, a request of ours under way is repeated on the new
-        connection [9329-6.2-reconnect].
+        Source: RFC 9329 §6.1
+        """
+        self._follow(session, stream, _under_way(session), now, effects)
+
+    def _follow(
+        self,
+        session: IkeSession,
+        stream: Stream,
+        under_way: UnderWay,
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        """Note a valid message, and move the session to its connection.
+
+        If the session moves, a request of ours that was under way before the message
+        came, and still is, is repeated there [9329-6.2-reconnect]. One that the message
+        itself set going goes there anyway.
 
         Source: RFC 9329 §6.1, RFC 9329 §6.2
         """
-        id = stream.connection.id
-        was_current = session.current
-        self._map.valid_message(session, stream.connection, now)
-        sa = session.ike
-        if session.current == was_current or sa is None:
+        id, before = stream.connection.id, session.current
+        if not self._map.valid_message(session, stream.connection, now):
             return
-        sa.has_connection = True
-        before = ConnectionId(0) if was_current is None else was_current
-        effects.append(traces.mapping_moved(sa, before, id))
-        for owned in self._tables.sas_of(session):
-            if engine.repeat_request(owned):
-                self._carrier.run(owned, session, id, now, effects)
+        effects.append(traces.mapping_moved(session.ike, before, id))
+        for sa, request in under_way:
+            sa.has_connection = True
+            if sa.sent is request and engine.repeat_request(sa):
+                self._carrier.run(sa, session, id, now, effects)
 
     # --- before there is an IKE SA ----------------------------------------------------
 
@@ -179,12 +193,16 @@ class IkeMessages:
             self._counters.drop("unknown IKE SPI")
             return self._map.unparseable(connection)
         digest = hashlib.sha256(octets).digest()
-        if digest in self._tables.half_open:
-            self._repeat_first(digest, stream, effects)
+        known = self._tables.half_open.get(digest)
+        if known is not None:
+            self._repeat_first(known, stream, effects)
             return None
         if not self._map.may_carry(None, connection):
             # refused without a word; the session on it is not touched [9329-6.1-share]
             self._counters.drop("IKE_SA_INIT on a connection in use")
+            return None
+        if self._tables.strangers.refusal(connection.address) is not None:
+            self._counters.drop("too many half-open IKE SAs")
             return None
         request = Received(header, message.payloads, octets)
         try:
@@ -196,18 +214,18 @@ class IkeMessages:
         effects.append(traces.message_received(accepted, connection.id))
         if isinstance(answer, StatelessAnswer):
             self._send_stateless(answer, stream, effects)
-            if answer.is_cookie_request:
+            if answer.is_cookie_request:  # by configuration [9329-6.3-cookie-puzzle]
                 self._map.cookie_requested(connection, now)
             return None
         session = IkeSession(is_tcp_originator=False, ike=answer)
-        self._tables.ike_sas[answer.spi_local] = (answer, session)
-        self._tables.half_open[digest] = (answer, session)
+        self._tables.add_ike_sa(answer, session)
+        self._tables.begin_half_open(session, digest, connection.address)
         self._map.begin(session, connection)
         self._carrier.run(answer, session, connection.id, now, effects)
         return None
 
     def _repeat_first(
-        self, digest: bytes, stream: Stream, effects: list[Effect]
+        self, session: IkeSession, stream: Stream, effects: list[Effect]
     ) -> None:
         """Answer a repeated IKE_SA_INIT with the same octets.
 
@@ -215,7 +233,7 @@ class IkeMessages:
 
         Source: RFC 7296 §2.1
         """
-        sa, session = self._tables.half_open[digest]
+        sa = session.ike_sas[0]
         response = sa.answered.response
         if response is None or not self._map.may_carry(session, stream.connection):
             return
@@ -223,16 +241,6 @@ class IkeMessages:
         effects.append(Transmit(stream.connection.id, frame_ike(response)))
         repetition = SendMessage(response, header, (), is_repetition=True)
         effects.append(traces.message_sent(repetition, stream.connection.id))
-
-    def forget_half_open(self) -> None:
-        """Drop the digests of requests whose IKE SA is no longer half-open."""
-        stale = [
-            digest
-            for digest, (sa, _) in self._tables.half_open.items()
-            if sa.state is not IkeState.IKE_SA_INIT_ANSWERED
-        ]
-        for digest in stale:
-            del self._tables.half_open[digest]
 
     def _send_stateless(
         self, answer: StatelessAnswer, stream: Stream, effects: list[Effect]
@@ -257,8 +265,8 @@ class IkeMessages:
         Source: RFC 7296 §1.5, RFC 7296 §2.5, RFC 7296 §2.21.1
         """
         self._counters.drop(type(error).__name__)
-        header = _first_header(octets)
         is_later_version = isinstance(error, InvalidMajorVersionError)
+        header = _first_header(octets, is_later_version)
         is_first = header is not None and header.spi_r == NO_SPI
         tells = isinstance(
             error, MalformedMessageError | UnsupportedCriticalPayloadError
@@ -287,13 +295,19 @@ def _names(sa: IkeSa, header: Header) -> bool:
     return is_from_peer and is_spi_i and is_spi_r
 
 
-def _first_header(octets: bytes) -> Header | None:
-    """Read the fixed fields of a header whose message could not be read."""
+def _under_way(session: IkeSession) -> UnderWay:
+    """List the IKE SAs of a session, each with its request under way."""
+    return [(sa, sa.sent) for sa in session.ike_sas]
+
+
+def _first_header(octets: bytes, is_later_version: bool) -> Header | None:
+    """Read the fixed fields of a header whose message could not be read.
+
+    A later major version is taken to lay them out as version 2 does. RFC 7296 §2.5.
+    """
+    if is_later_version:
+        octets = octets[:17] + b"\x20" + octets[18:]
     try:
         return Header.decode(octets)
-    except InvalidMajorVersionError:
-        # what follows the version is laid out as in version 2. RFC 7296 §2.5
-        patched = octets[:17] + b"\x20" + octets[18:]
-        return Header.decode(patched)
     except IketcpError:
         return None

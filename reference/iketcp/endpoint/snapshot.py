@@ -12,7 +12,11 @@ from iketcp.ike.sa import IkeSa
 
 
 def snapshot(tables: Tables, dropped: dict[str, int], now: float) -> dict[str, Any]:
-    """Describe sessions, Child SAs, connections and drops; no key is in it."""
+    """Describe sessions, Child SAs, connections and drops; no key is in it.
+
+    Callable from any thread without a lock: every table is copied in one step before
+    it is walked over. Values read meanwhile may be of different moments.
+    """
     return {
         "ike_sas": [
             _ike_sa(sa, session, now) for sa, session in list(tables.ike_sas.values())
@@ -43,7 +47,7 @@ def _ike_sa(sa: IkeSa, session: IkeSession, now: float) -> dict[str, Any]:
         "remote_identity": sa.remote_identity,
         "suite": "" if sa.suite is None else sa.suite.describe(),
         "connection": session.current,
-        "child_sas": [spi.hex() for spi in sa.children],
+        "child_sas": [spi.hex() for spi in list(sa.children)],
         "assigned": [str(address) for address in sa.assigned],
         "next_message_id": sa.next_message_id,
         "expected_message_id": sa.answered.expected,

@@ -15,17 +15,25 @@ from iketcp.effects import ConnectionId
 from iketcp.esp.child_sa import ChildSa
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
-from iketcp.mapping import Connection, Session
+from iketcp.mapping import Connection, HalfOpen, Session
 from iketcp.stream import StreamDecoder
+
+RETIRED_LIMIT = 4096
+"""Choice: SPIs of removed Child SAs that are remembered, newest first to stay."""
 
 
 @dataclass(eq=False, slots=True)
 class IkeSession(Session):
-    """A session with its IKE SA: the one that exchanges are begun on now."""
+    """A session with its IKE SAs: one, or two or three around a rekey."""
 
     ike: IkeSa | None = None
+    """The one that exchanges are begun on now."""
+    ike_sas: list[IkeSa] = field(default_factory=list)
     was_established: bool = False
-    has_ended: bool = False
+    first_request: bytes = b""
+    """Digest of the IKE_SA_INIT request while IKE_AUTH is awaited, 32 octets."""
+    address: str = ""
+    """The initiator's address, as long as it is counted as half-open."""
 
 
 @dataclass(eq=False, slots=True)
@@ -46,11 +54,17 @@ class LiveChild:
     session: IkeSession
     name: str
     inner_mtu: int
+    """Largest inner packet that should be sent, in octets."""
+    largest_inner: int
+    """Largest inner packet that a frame can carry at all, in octets."""
 
 
 @dataclass(slots=True)
 class Counters:
-    """What the endpoint dropped, and why."""
+    """What the endpoint dropped, and why: reasons of ours, never the peer's words.
+
+    Counted without a lock: when two threads meet, a count may fall short by one.
+    """
 
     dropped: dict[str, int] = field(default_factory=dict)
 
@@ -63,18 +77,47 @@ class Counters:
 class Tables:
     """Everything by the number it is found under."""
 
+    strangers: HalfOpen
+    """Counts ``half_open`` by address [9329-6.1-idle]."""
     streams: dict[ConnectionId, Stream] = field(default_factory=dict)
     ike_sas: dict[bytes, tuple[IkeSa, IkeSession]] = field(default_factory=dict)
     """By our IKE SPI, 8 octets."""
     children: dict[bytes, LiveChild] = field(default_factory=dict)
     """By the SPI we receive on, 4 octets."""
-    half_open: dict[bytes, tuple[IkeSa, IkeSession]] = field(default_factory=dict)
+    retired: dict[bytes, None] = field(default_factory=dict)
+    """SPIs of Child SAs removed of late: packets under way to them are no surprise."""
+    half_open: dict[bytes, IkeSession] = field(default_factory=dict)
     """By the digest of the IKE_SA_INIT request, while IKE_AUTH is awaited."""
-
-    def sas_of(self, session: IkeSession) -> list[IkeSa]:
-        """All IKE SAs of a session: one, or two or three around a rekey."""
-        return [sa for sa, owner in self.ike_sas.values() if owner is session]
 
     def sessions(self) -> list[IkeSession]:
         """All sessions, once each."""
-        return list({id(s): s for _, s in self.ike_sas.values()}.values())
+        return list(dict.fromkeys(session for _, session in self.ike_sas.values()))
+
+    def add_ike_sa(self, sa: IkeSa, session: IkeSession) -> None:
+        """Let messages find an IKE SA."""
+        self.ike_sas[sa.spi_local] = (sa, session)
+        session.ike_sas.append(sa)
+
+    def remove_ike_sa(self, sa: IkeSa, session: IkeSession) -> None:
+        """Forget an IKE SA."""
+        del self.ike_sas[sa.spi_local]
+        session.ike_sas.remove(sa)
+
+    def retire(self, spi_in: bytes) -> None:
+        """Remember the SPI of a removed Child SA, and forget the oldest such SPI."""
+        self.retired[spi_in] = None
+        if len(self.retired) > RETIRED_LIMIT:
+            del self.retired[next(iter(self.retired))]
+
+    def begin_half_open(
+        self, session: IkeSession, first_request: bytes, address: str
+    ) -> None:
+        """Note a session whose initiator has yet to show who it is."""
+        session.first_request, session.address = first_request, address
+        self.half_open[first_request] = session
+        self.strangers.add(address)
+
+    def end_half_open(self, session: IkeSession) -> None:
+        """Note that it has, or that the session is gone; idempotent."""
+        if self.half_open.pop(session.first_request, None) is not None:
+            self.strangers.remove(session.address)

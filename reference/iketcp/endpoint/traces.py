@@ -41,8 +41,10 @@ def stream_prefix(id: ConnectionId, direction: str) -> Trace:
     return Trace("stream-prefix", {"connection": id, "direction": direction})
 
 
-def mapping_moved(sa: IkeSa | None, before: ConnectionId, to: ConnectionId) -> Trace:
-    """A session moved to another connection."""
+def mapping_moved(
+    sa: IkeSa | None, before: ConnectionId | None, to: ConnectionId
+) -> Trace:
+    """A session moved to another connection; ``from`` is null if it had none."""
     fields: dict[str, object] = {"from": before, "to": to}
     if sa is not None:
         fields.update(spi_i=sa.spi_i.hex(), spi_r=sa.spi_r.hex())
