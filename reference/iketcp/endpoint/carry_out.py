@@ -69,6 +69,12 @@ def largest_inner(suite: Suite) -> int:
     return inner_mtu(headers + MAX_MESSAGE, 4, suite)
 
 
+def send_on(target: ConnectionId, message: outputs.SendMessage) -> list[Effect]:
+    """Tell of a message of ours, then send it: no answer can be told of before."""
+    told = traces.message_sent(message, target)
+    return [told, Transmit(target, frame_ike(message.octets))]
+
+
 class OutputCarrier:
     """Turns outputs of IKE SAs into effects, and keeps the tables in step.
 
@@ -150,8 +156,7 @@ class OutputCarrier:
         target = came_on if message.is_repetition else session.current
         if target is None:
             return
-        effects.append(Transmit(target, frame_ike(message.octets)))
-        effects.append(traces.message_sent(message, target))
+        effects += send_on(target, message)
 
     def _change(
         self,

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 import hashlib
 
-from iketcp.effects import Effect, Transmit
+from iketcp.effects import Effect
 from iketcp.endpoint import traces
-from iketcp.endpoint.carry_out import OutputCarrier
+from iketcp.endpoint.carry_out import OutputCarrier, send_on
 from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
 from iketcp.errors import (
     IketcpError,
@@ -40,7 +40,6 @@ from iketcp.ike.outputs import MessageAccepted, SendMessage
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
 from iketcp.mapping import ConnectionMap
 from iketcp.registry import ExchangeType
-from iketcp.stream import frame_ike
 
 UnderWay = list[tuple[IkeSa, SentRequest | None]]
 """IKE SAs of a session, each with our request that awaits its answer."""
@@ -238,17 +237,14 @@ class IkeMessages:
         if response is None or not self._map.may_carry(session, stream.connection):
             return
         header = sa.header(ExchangeType.IKE_SA_INIT, 0, is_response=True)
-        effects.append(Transmit(stream.connection.id, frame_ike(response)))
         repetition = SendMessage(response, header, (), is_repetition=True)
-        effects.append(traces.message_sent(repetition, stream.connection.id))
+        effects += send_on(stream.connection.id, repetition)
 
     def _send_stateless(
         self, answer: StatelessAnswer, stream: Stream, effects: list[Effect]
     ) -> None:
-        id = stream.connection.id
-        effects.append(Transmit(id, frame_ike(answer.octets)))
         sent = SendMessage(answer.octets, answer.header, answer.payloads)
-        effects.append(traces.message_sent(sent, id))
+        effects += send_on(stream.connection.id, sent)
 
     def _undecodable(
         self,

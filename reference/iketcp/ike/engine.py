@@ -1,8 +1,10 @@
 """The engine of an IKE SA: which handler a message goes to, and what an error ends.
 
 Everything that reaches an IKE SA passes here: first the Integrity Check Value, then the
-Message ID window, then the handler of the exchange. An error that a handler raises says
-by its ``scope`` what ends, and by its ``notify`` what the peer hears.
+Message ID window, then the handler of the exchange. A request is answered once, and
+again with the same octets; a response is taken only by the exchange that waits for it.
+An error that a handler raises says by its ``scope`` what ends, and by its ``notify``
+what the peer hears.
 
 Source: RFC 7296 §2.1
 Source: RFC 7296 §2.3
@@ -15,7 +17,7 @@ from __future__ import annotations
 from iketcp.environment import jitter
 from iketcp.errors import (
     AuthenticationFailedError,
-    DropError,
+    ChildSaNotFoundError,
     IketcpError,
     InvalidKePayloadError,
     MalformedMessageError,
@@ -25,6 +27,7 @@ from iketcp.errors import (
     UnsupportedCriticalPayloadError,
 )
 from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.collisions import check_child_request, check_ike_rekey
 from iketcp.ike.exchanges.create_child_sa import (
     CreateChild,
     RekeyChild,
@@ -49,10 +52,11 @@ from iketcp.ike.message import Message
 from iketcp.ike.message_window import RequestKind
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.outputs import MessageAccepted, Note, SendMessage
+from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import NotifyPayload, Payload
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeState
-from iketcp.registry import ExchangeType, NotifyType
+from iketcp.registry import ExchangeType, NotifyType, ProtocolId
 
 RETRY_SECONDS = 10.0
 """Choice: pause before an exchange that met TEMPORARY_FAILURE is tried again."""
@@ -81,13 +85,14 @@ def start(context: IkeContext, path: Path, now: float) -> IkeSa:
 
 
 def begin_next(sa: IkeSa, now: float) -> None:
-    """Send the next request that is due; the first one is remembered for AUTH.
+    """Send the next request that is due, if none is under way.
 
-    Source: RFC 7296 §2.3, RFC 7296 §2.15
+    Source: RFC 7296 §2.3
     """
-    sa.begin_next(now)
-    if isinstance(sa.exchange, IkeSaInit) and sa.sent is not None:
-        sa.local_init_message = sa.sent.octets
+    try:
+        sa.begin_next(now)
+    except AuthenticationFailedError as error:
+        sa.close(str(error))  # we have no secret to authenticate ourselves with
 
 
 def repeat_request(sa: IkeSa) -> bool:
@@ -110,14 +115,17 @@ def repeat_request(sa: IkeSa) -> bool:
 def resume(sa: IkeSa, now: float) -> None:
     """Show the peer that this IKE SA goes on over a new connection.
 
-    The request under way is repeated; without one an empty INFORMATIONAL goes out
+    The request under way is repeated. The peer may have answered it before, and then it
+    proves nothing about the new connection [9329-6.1-valid-ike]; so an empty
+    INFORMATIONAL follows it, or goes out at once where there is none
     [9329-6.1-resume-msg].
 
     Source: RFC 9329 §6.1, RFC 9329 §6.2
     """
-    if not repeat_request(sa):
-        sa.want(CheckLiveness())
-        begin_next(sa, now)
+    repeat_request(sa)
+    if not sa.is_waiting(CheckLiveness):
+        sa.want(CheckLiveness(), is_urgent=True)
+    begin_next(sa, now)
 
 
 # --- messages -------------------------------------------------------------------------
@@ -146,24 +154,40 @@ def receive(sa: IkeSa, message: Message, octets: bytes, now: float) -> bool:
 
     Source: RFC 7296 §2.1, RFC 9329 §6.1
     """
-    header = message.header
-    if sa.protection is None:
-        return _receive_clear_response(sa, message, octets, now)
-    try:
-        payloads = sa.protection.open(message, octets)
-    except (MalformedMessageError, UnsupportedCriticalPayloadError) as error:
-        return _receive_unreadable(sa, header, error, now)
-    received = Received(header, payloads, octets)
-    if header.is_response:
-        _check_response(sa, header)
-        _accepted(sa, received, now)
-        _on_response(sa, received, now)
+    received = _open(sa, message, octets)
+    if received.header.is_response:
+        _take_response(sa, received, now)
+    elif _is_repetition(sa, received.header):
+        return False
     else:
-        if not _is_new_request(sa, header):
-            return False
-        _answer_request(sa, received, now)
+        _take_request(sa, received, now)
     begin_next(sa, now)
     return True
+
+
+def _open(sa: IkeSa, message: Message, octets: bytes) -> Received:
+    """Verify and decrypt a message; what is authentic but unreadable keeps its flaw.
+
+    Before there are keys, only the response to our IKE_SA_INIT may come, in the clear.
+
+    Raises
+    ------
+    IntegrityError
+        It is not authentic.
+    MessageIdError
+        A request before there are keys.
+
+    Source: RFC 7296 §1.2, RFC 7296 §3.14
+    """
+    if sa.protection is None:
+        if not message.header.is_response:
+            raise MessageIdError("a request before any key")
+        return Received(message.header, message.payloads, octets)
+    try:
+        payloads = sa.protection.open(message, octets)
+    except (MalformedMessageError, UnsupportedCriticalPayloadError) as flaw:
+        return Received(message.header, (), octets, flaw)
+    return Received(message.header, payloads, octets)
 
 
 def _accepted(sa: IkeSa, received: Received, now: float) -> None:
@@ -171,8 +195,11 @@ def _accepted(sa: IkeSa, received: Received, now: float) -> None:
     sa.emit(MessageAccepted(received.header, received.payloads, len(received.octets)))
 
 
-def _is_new_request(sa: IkeSa, header: Header) -> bool:
-    """Classify a request; a retransmitted one gets the same octets again.
+# --- requests -------------------------------------------------------------------------
+
+
+def _is_repetition(sa: IkeSa, header: Header) -> bool:
+    """Tell a retransmitted request; it gets the same octets again and does nothing.
 
     Raises
     ------
@@ -186,21 +213,136 @@ def _is_new_request(sa: IkeSa, header: Header) -> bool:
         raise MessageIdError(
             f"request {header.message_id}, {sa.answered.expected} expected"
         )
-    if kind is RequestKind.RETRANSMISSION and sa.answered.response is not None:
-        exchange = ExchangeType(header.exchange_type)
-        answer = sa.header(exchange, header.message_id, is_response=True)
-        sa.emit(SendMessage(sa.answered.response, answer, (), is_repetition=True))
+    if kind is RequestKind.NEW or sa.answered.response is None:
         return False
+    answer = sa.header(header.exchange_type, header.message_id, is_response=True)
+    sa.emit(SendMessage(sa.answered.response, answer, (), is_repetition=True))
     return True
 
 
-def _check_response(sa: IkeSa, header: Header) -> None:
-    """Refuse a response nobody waits for.
+def _take_request(sa: IkeSa, request: Received, now: float) -> None:
+    """Run the handler, send its answer, and end what the request ended.
 
     Raises
     ------
     MessageIdError
-        No request of ours has this Message ID and exchange.
+        The exchange has no place before authentication.
+    """
+    _check_authenticated(sa, request.header)
+    _accepted(sa, request, now)
+    try:
+        payloads = _answer(sa, request, now)
+    except IketcpError as error:
+        _refuse(sa, request.header, error)
+        return
+    sa.send_response(request.header.exchange_type, payloads)
+    reason = ends_ike_sa(sa, request)
+    if reason is not None:
+        if sa.exchange is not None:
+            # the peer did not notice that both rekeyed: forget ours. RFC 7296 §2.8.2
+            sa.exchange.yield_to_peer(sa, now)
+        sa.close(reason)
+
+
+def _check_authenticated(sa: IkeSa, header: Header) -> None:
+    """Let nothing but IKE_AUTH by while a peer is not authenticated.
+
+    Source: RFC 7296 §1.2
+    """
+    if sa.state is IkeState.IKE_AUTH_SENT:
+        raise MessageIdError("a request of a peer that has not answered IKE_AUTH")
+    is_awaited = sa.state is IkeState.IKE_SA_INIT_ANSWERED
+    if is_awaited and header.exchange_type != ExchangeType.IKE_AUTH:
+        raise MessageIdError("only IKE_AUTH may follow IKE_SA_INIT")
+
+
+def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
+    """Dispatch by exchange; returns the answer's payloads.
+
+    Raises
+    ------
+    MalformedMessageError
+        The request cannot be read, lacks what it needs, or is of an exchange that has
+        no place here.
+    IketcpError
+        It is refused.
+    """
+    if request.flaw is not None:
+        raise request.flaw
+    exchange = request.header.exchange_type
+    if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
+        return answer_ike_auth(sa, request, now)
+    if exchange == ExchangeType.INFORMATIONAL:
+        return answer_informational(sa, request, now)
+    if exchange != ExchangeType.CREATE_CHILD_SA:
+        raise MalformedMessageError(f"exchange type {exchange} has no place here")
+    if is_ike_rekey(request):
+        check_ike_rekey(sa)
+        return answer_rekey_ike_sa(sa, request, now)
+    check_child_request(sa)
+    return answer_create_child(sa, request, now)
+
+
+def _refuse(sa: IkeSa, header: Header, error: IketcpError) -> None:
+    """Answer a request with the Notify of what went wrong.
+
+    A malformed request ends the IKE SA, never the TCP connection [9329-6.1-syntax]. One
+    with an unknown critical payload fails its exchange; so does what policy refuses. In
+    IKE_AUTH either ends the IKE SA, which is not authenticated yet.
+
+    Source: RFC 7296 §2.21.2, RFC 7296 §2.21.3, RFC 9329 §6.1
+    """
+    notify = error.notify or NotifyType.INVALID_SYNTAX
+    spi = error.spi if isinstance(error, ChildSaNotFoundError) else b""
+    is_authenticated = sa.state is not IkeState.IKE_SA_INIT_ANSWERED
+    sa.emit(Note("refused", {"notify": notify.name, "reason": str(error)}))
+    sa.send_response(
+        header.exchange_type,
+        [NotifyPayload(notify, error.notify_data, ProtocolId.ESP, spi)],
+    )
+    if error.scope is Scope.IKE_SA or not is_authenticated:
+        sa.close(str(error))
+
+
+# --- responses ------------------------------------------------------------------------
+
+
+def _take_response(sa: IkeSa, response: Received, now: float) -> None:
+    """Let the exchange under way handle its response.
+
+    A peer that answers INVALID_SYNTAX has ended the IKE SA, and so do we.
+
+    Raises
+    ------
+    MessageIdError
+        No request of ours waits for it.
+
+    Source: RFC 7296 §2.21.3
+    """
+    exchange = _awaiting_exchange(sa, response.header)
+    sa.exchange = sa.sent = None
+    _accepted(sa, response, now)
+    if find_notify(response.payloads, NotifyType.INVALID_SYNTAX) is not None:
+        exchange.abandon()
+        sa.close("the peer answers INVALID_SYNTAX")
+        return
+    try:
+        if response.flaw is not None:
+            raise MalformedMessageError(str(response.flaw))
+        exchange.on_response(sa, response, now)
+    except IketcpError as error:
+        _exchange_failed(sa, exchange, error, now)
+    else:
+        _exchange_succeeded(sa, exchange)
+
+
+def _awaiting_exchange(sa: IkeSa, header: Header) -> Exchange:
+    """Return the exchange that waits for this response.
+
+    Raises
+    ------
+    MessageIdError
+        No request of ours has this Message ID and exchange type.
 
     Source: RFC 7296 §2.2
     """
@@ -211,185 +353,67 @@ def _check_response(sa: IkeSa, header: Header) -> None:
         or header.exchange_type != sa.exchange.exchange_type
     ):
         raise MessageIdError(f"response {header.message_id} to no request of ours")
+    return sa.exchange
 
 
-def _receive_clear_response(
-    sa: IkeSa, message: Message, octets: bytes, now: float
-) -> bool:
-    """Take the response to our IKE_SA_INIT, the only one in the clear.
+def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:
+    """Go on after IKE_AUTH: make the other Child SAs.
 
-    An error in it is acted on at once: over TCP nobody else could have put it there
-    without owning the stream [9329-6.4-act].
-
-    Source: RFC 7296 §2.21.1, RFC 9329 §6.4
+    Choice: an IKE SA whose first Child SA was refused is of no use; RFC 7296 §2.21.2
+    lets policy delete it.
     """
-    header = message.header
-    if not header.is_response:
-        raise MessageIdError("a request before any key")
-    _check_response(sa, header)
-    received = Received(header, message.payloads, octets)
-    _accepted(sa, received, now)
-    exchange = sa.answered_exchange()
-    try:
-        if exchange is not None:
-            exchange.on_response(sa, received, now)
-    except IketcpError as error:
-        sa.close(str(error))
-        return True
-    if sa.protection is not None:
-        sa.want(IkeAuth())
-    try:
-        begin_next(sa, now)
-    except IketcpError as error:
-        sa.close(str(error))
-    return True
-
-
-def _receive_unreadable(
-    sa: IkeSa, header: Header, error: IketcpError, now: float
-) -> bool:
-    """React to an authentic message whose payloads cannot be read.
-
-    A malformed request is answered with INVALID_SYNTAX and ends the IKE SA, never the
-    TCP connection [9329-6.1-syntax]; an unknown critical payload fails the exchange.
-
-    Source: RFC 7296 §2.5, RFC 7296 §2.21.3, RFC 9329 §6.1
-    """
-    if header.is_response:
-        _check_response(sa, header)
-        _accepted(sa, Received(header, (), b""), now)
-        exchange = sa.answered_exchange()
-        _response_failed(sa, exchange, MalformedMessageError(str(error)), now)
-        begin_next(sa, now)
-        return True
-    if not _is_new_request(sa, header):
-        return False
-    _accepted(sa, Received(header, (), b""), now)
-    _refuse(sa, header, error)
-    return True
-
-
-# --- requests -------------------------------------------------------------------------
-
-
-def _answer_request(sa: IkeSa, request: Received, now: float) -> None:
-    """Run the handler, send its answer, and end what it ended."""
-    header = request.header
-    _accepted(sa, request, now)
-    try:
-        payloads = _handle_request(sa, request, now)
-        end = ends_ike_sa(sa, request)
-    except DropError:
-        raise
-    except IketcpError as error:
-        _refuse(sa, header, error)
-        return
-    sa.send_response(ExchangeType(header.exchange_type), payloads)
-    if end is not None:
-        exchange = sa.exchange
-        if isinstance(exchange, RekeyIkeSa) and exchange.theirs is not None:
-            # the peer did not notice that both rekeyed: forget ours. RFC 7296 §2.8.2
-            sa.hand_over(exchange.theirs.sa, now)
-        sa.close(end)
-
-
-def _handle_request(sa: IkeSa, request: Received, now: float) -> list[Payload]:
-    """Dispatch by exchange.
-
-    Raises
-    ------
-    MessageIdError
-        An exchange that has no place before authentication.
-    MalformedMessageError
-        An exchange that has no place here, or a request without what it needs.
-    """
-    exchange = request.header.exchange_type
-    if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
-        if exchange != ExchangeType.IKE_AUTH:
-            raise MessageIdError("only IKE_AUTH may follow IKE_SA_INIT")
-        return answer_ike_auth(sa, request, now)
-    if exchange == ExchangeType.INFORMATIONAL:
-        return answer_informational(sa, request, now)
-    if exchange == ExchangeType.CREATE_CHILD_SA:
-        if is_ike_rekey(request):
-            return answer_rekey_ike_sa(sa, request, now)
-        return answer_create_child(sa, request, now)
-    raise MalformedMessageError(f"exchange type {exchange} has no place here")
-
-
-def _refuse(sa: IkeSa, header: Header, error: IketcpError) -> None:
-    """Answer a request with the Notify of what went wrong.
-
-    Source: RFC 7296 §2.21.2, RFC 7296 §2.21.3
-    """
-    if error.notify is None:
-        raise error
-    spi = getattr(error, "spi", b"")
-    notify = NotifyPayload(error.notify, error.notify_data, 3 if spi else 0, spi)
-    is_authenticated = sa.state is not IkeState.IKE_SA_INIT_ANSWERED
-    sa.emit(Note("refused", {"notify": error.notify.name, "reason": str(error)}))
-    try:
-        exchange = ExchangeType(header.exchange_type)
-    except ValueError:
-        exchange = ExchangeType.INFORMATIONAL
-    sa.send_response(exchange, [notify])
-    if error.scope is Scope.IKE_SA or not is_authenticated:
-        sa.close(str(error))
-
-
-# --- responses ------------------------------------------------------------------------
-
-
-def _on_response(sa: IkeSa, response: Received, now: float) -> None:
-    """Let the exchange under way handle its response, then go on."""
-    exchange = sa.answered_exchange()
-    if exchange is None:
-        return
-    try:
-        exchange.on_response(sa, response, now)
-    except IketcpError as error:
-        _response_failed(sa, exchange, error, now)
-        return
-    sa.trouble_since = None
+    if exchange.exchange_type == ExchangeType.CREATE_CHILD_SA:
+        sa.trouble_since = None
     if isinstance(exchange, IkeAuth):
-        _after_ike_auth(sa)
+        if not sa.children:
+            sa.want(DeleteIkeSa("the Child SA was refused"))
+        for policy in sa.policy.children[1:]:
+            sa.want(CreateChild(policy))
 
 
-def _after_ike_auth(sa: IkeSa) -> None:
-    """Make the other Child SAs; without a first one there is nothing to keep.
-
-    Choice: RFC 7296 §2.21.2 lets policy delete an IKE SA whose Child SA was refused.
-    """
-    if not sa.children:
-        sa.want(DeleteIkeSa("the Child SA was refused"))
-        return
-    for policy in sa.policy.children[1:]:
-        sa.want(CreateChild(policy))
-
-
-def _response_failed(
-    sa: IkeSa, exchange: Exchange | None, error: IketcpError, now: float
+def _exchange_failed(
+    sa: IkeSa, exchange: Exchange, error: IketcpError, now: float
 ) -> None:
-    """React to a response that failed its exchange, by the error's kind and scope."""
+    """React to a response that failed its exchange, by the error's kind and scope.
+
+    Source: RFC 7296 §2.21
+    """
     sa.emit(Note("exchange-failed", {"reason": str(error)}))
-    if isinstance(exchange, IkeAuth):
+    if isinstance(exchange, IkeSaInit):
+        sa.close(str(error))
+    elif isinstance(exchange, IkeAuth):
         _authentication_failed(sa, error, now)
-    elif isinstance(error, TemporaryFailureError):
-        _retry_later(sa, exchange, now)
-    elif isinstance(error, InvalidKePayloadError) and _retry_with_method(
-        sa, exchange, error.wanted
+    elif (
+        isinstance(exchange, CreateChild | RekeyIkeSa)
+        and error.scope is not Scope.IKE_SA
     ):
-        pass
-    elif error.scope is Scope.IKE_SA:
-        # the peer has a bug, or another state than we: start over. RFC 6989 §2.5
-        if sa.is_usable:
-            sa.tasks.clear()
-            sa.want(DeleteIkeSa(str(error)))
-        else:
-            sa.close(str(error))
-    elif isinstance(exchange, RekeyChild | RekeyIkeSa):
+        _creation_failed(sa, exchange, error, now)
+    else:
+        _start_over(sa, exchange, str(error))
+
+
+def _creation_failed(
+    sa: IkeSa, exchange: CreateChild | RekeyIkeSa, error: IketcpError, now: float
+) -> None:
+    """Go on after CREATE_CHILD_SA was refused.
+
+    A rekey is needed, so it is tried again; a further Child SA is given up.
+
+    Source: RFC 7296 §1.3, RFC 7296 §2.8, RFC 7296 §2.25
+    """
+    if exchange.yield_to_peer(sa, now):
+        return
+    if isinstance(error, TemporaryFailureError):
+        _retry_later(sa, exchange, now)
+        return
+    if isinstance(error, InvalidKePayloadError):
+        other = exchange.with_method(sa, error.wanted)
+        if other is not None:
+            sa.want(other, is_urgent=True)
+            return
+    if isinstance(exchange, RekeyChild | RekeyIkeSa):
         _want_again(sa, exchange, now)
-    elif isinstance(exchange, CreateChild):
+    else:
         exchange.failed(sa, str(error))
 
 
@@ -398,10 +422,7 @@ def _authentication_failed(sa: IkeSa, error: IketcpError, now: float) -> None:
 
     Source: RFC 7296 §2.21.2
     """
-    if error.notify in (
-        NotifyType.AUTHENTICATION_FAILED,
-        NotifyType.INVALID_SYNTAX,
-    ):
+    if error.notify is not None:
         report = ReportAuthenticationFailure(error.notify)
         sa.send_request(report, report.request(sa, now), now)
     is_authentication = isinstance(error, AuthenticationFailedError)
@@ -409,7 +430,19 @@ def _authentication_failed(sa: IkeSa, error: IketcpError, now: float) -> None:
     sa.close(f"{prefix}{error}")
 
 
-def _retry_later(sa: IkeSa, exchange: Exchange | None, now: float) -> None:
+def _start_over(sa: IkeSa, exchange: Exchange, reason: str) -> None:
+    """End an IKE SA whose peer has a bug, or another state than we.
+
+    Source: RFC 7296 §2.21.3, RFC 6989 §2.5
+    """
+    exchange.abandon()
+    if sa.is_usable:
+        sa.want(DeleteIkeSa(reason), is_urgent=True)
+    else:
+        sa.close(reason)
+
+
+def _retry_later(sa: IkeSa, exchange: CreateChild | RekeyIkeSa, now: float) -> None:
     """Wait, then try again; close the IKE SA if that goes on for minutes.
 
     Source: RFC 7296 §2.25
@@ -418,24 +451,11 @@ def _retry_later(sa: IkeSa, exchange: Exchange | None, now: float) -> None:
         sa.trouble_since = now
     if now - sa.trouble_since > TROUBLE_SECONDS:
         sa.want(DeleteIkeSa("TEMPORARY_FAILURE for minutes"))
-    elif exchange is not None:
+    else:
         _want_again(sa, exchange, now)
 
 
-def _want_again(sa: IkeSa, exchange: Exchange, now: float) -> None:
+def _want_again(sa: IkeSa, exchange: CreateChild | RekeyIkeSa, now: float) -> None:
     """Queue a fresh copy of ``exchange`` for later."""
-    again = exchange.again(sa)
-    if again is not None:
-        delay = jitter(sa.context.entropy, "retry.jitter", RETRY_SECONDS, 0.5)
-        sa.want(again, now + delay)
-
-
-def _retry_with_method(sa: IkeSa, exchange: Exchange | None, method: int) -> bool:
-    """Try again with the key exchange method the peer wants, if we offered it.
-
-    Source: RFC 7296 §1.3
-    """
-    again = None if exchange is None else exchange.again(sa, method)
-    if again is not None:
-        sa.want(again)
-    return again is not None
+    delay = jitter(sa.context.entropy, "retry.jitter", RETRY_SECONDS, 0.5)
+    sa.want(exchange.again(), now + delay)

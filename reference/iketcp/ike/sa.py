@@ -20,6 +20,7 @@ from typing import ClassVar
 
 from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
+from iketcp.errors import IketcpError
 from iketcp.ike.context import IkeContext
 from iketcp.ike.header import Header
 from iketcp.ike.keys import IkeKeys
@@ -56,6 +57,8 @@ class Received:
     payloads: tuple[Payload, ...]
     octets: bytes = field(repr=False)
     """The whole message as it came, without non-ESP marker."""
+    flaw: IketcpError | None = None
+    """Why an authentic message could not be decoded; it has no payloads then."""
 
 
 class Exchange(ABC):
@@ -81,15 +84,22 @@ class Exchange(ABC):
             The response is not acceptable; ``scope`` says what ends.
         """
 
-    def again(self, sa: IkeSa, method: int | None = None) -> Exchange | None:
-        """Return a fresh copy to try later, or ``None`` where that makes no sense.
+    def yield_to_peer(self, sa: IkeSa, now: float) -> bool:
+        """Let the peer's own exchange, which crossed this one, stand in its place.
 
-        Parameters
-        ----------
-        method : int or None
-            The key exchange method that the peer wants, if it said so.
+        Called when this one failed, or when the peer has not noticed it.
+
+        Returns
+        -------
+        bool
+            Whether the peer's did what this one was for.
+
+        Source: RFC 7296 §2.8.1, RFC 7296 §2.8.2
         """
-        return None
+        return False
+
+    def abandon(self) -> None:
+        """Let go of what this exchange holds, for its IKE SA ends."""
 
 
 class Child:
@@ -108,6 +118,7 @@ class Child:
         self.lowest_nonce = min(nonces)
         """Decides which of two simultaneous rekeys survives. RFC 7296 §2.8.1."""
         self.state = ChildState.INSTALLED
+        self.is_rekey_tried = False
         self.replaced_by = b""
         """SPI (in) of the Child SA that took its place, 4 octets; empty if none."""
 
@@ -122,6 +133,7 @@ class Child:
 
     def replace_by(self, successor: Child) -> None:
         """Note which Child SA took its place. Source: RFC 7296 §2.8."""
+        self.is_rekey_tried = True
         self.transition(ChildEvent.REPLACE)
         self.replaced_by = successor.spi_in
 
@@ -181,6 +193,8 @@ class IkeSa:
         self.remote_init_message = b""
         self.remote_identity = ""
         self.remote_hash_algorithms: tuple[int, ...] = ()
+        self.id_after_ike_auth: int | None = None
+        """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
 
         self.answered = AnsweredRequests()
         self.next_message_id = 0
@@ -190,7 +204,6 @@ class IkeSa:
 
         self.children: dict[bytes, Child] = {}
         self.assigned: tuple[IPv4Interface | IPv6Interface, ...] = ()
-        self.is_tfc_accepted = True
         self.trouble_since: float | None = None
         self.outputs: list[Output] = []
 
@@ -205,10 +218,6 @@ class IkeSa:
     def is_usable(self) -> bool:
         """Exchanges may be begun on it."""
         return self.state is IkeState.ESTABLISHED
-
-    def label(self) -> str:
-        """Both SPIs, for the log."""
-        return f"{self.spi_i.hex()}_i {self.spi_r.hex()}_r"
 
     # --- state -----------------------------------------------------------------
 
@@ -246,6 +255,8 @@ class IkeSa:
         if self.context.pool is not None and self.assigned:
             self.context.pool.release(self.remote_identity)
             self.assigned = ()
+        if self.exchange is not None:
+            self.exchange.abandon()
         self.keys = None
         self.protection = None
         self.sent = None
@@ -264,8 +275,14 @@ class IkeSa:
         self.tasks.clear()
         heir.assigned, self.assigned = self.assigned, ()
         self.emit(HandedOver(heir))
-        if self.state is IkeState.ESTABLISHED:
-            self.transition(IkeEvent.REKEY)
+        self.await_deletion(now)
+
+    def await_deletion(self, now: float) -> None:
+        """Go on answering until the peer deletes it, but not for ever.
+
+        Source: RFC 7296 §2.8
+        """
+        self.transition(IkeEvent.REKEY)
         self.state_deadline = now + REPLACED_SECONDS
 
     def add_child(self, child: Child) -> None:
@@ -287,9 +304,7 @@ class IkeSa:
 
     # --- messages ----------------------------------------------------------------
 
-    def header(
-        self, exchange: ExchangeType, message_id: int, is_response: bool
-    ) -> Header:
+    def header(self, exchange: int, message_id: int, is_response: bool) -> Header:
         """Make the header of a message of ours. Source: RFC 7296 §3.1."""
         return Header(
             spi_i=self.spi_i,
@@ -301,14 +316,17 @@ class IkeSa:
         )
 
     def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
-        if self.protection is None:
-            return encode_message(header, payloads)
-        return self.protection.seal(header, payloads)
+        if self.protection is not None:
+            return self.protection.seal(header, payloads)
+        octets = encode_message(header, payloads)
+        # only IKE_SA_INIT goes in the clear, and AUTH covers the last of ours
+        self.local_init_message = octets
+        return octets
 
     def send_request(
         self, exchange: Exchange, payloads: Sequence[Payload], now: float
-    ) -> bytes:
-        """Send a request of ours and begin to wait; returns its octets."""
+    ) -> None:
+        """Send a request of ours and begin to wait."""
         message_id = self.next_message_id
         header = self.header(exchange.exchange_type, message_id, is_response=False)
         octets = self._encode(header, payloads)
@@ -317,40 +335,43 @@ class IkeSa:
         self.exchange = exchange
         self.next_message_id += 1
         self.emit(SendMessage(octets, header, tuple(payloads)))
-        return octets
 
-    def send_response(
-        self, exchange: ExchangeType, payloads: Sequence[Payload]
-    ) -> bytes:
-        """Answer the expected request and remember the answer; returns its octets."""
+    def send_response(self, exchange: int, payloads: Sequence[Payload]) -> None:
+        """Answer the expected request and remember the answer."""
         header = self.header(exchange, self.answered.expected, is_response=True)
         octets = self._encode(header, payloads)
         self.answered.answered(octets)
         self.emit(SendMessage(octets, header, tuple(payloads)))
-        return octets
-
-    def answered_exchange(self) -> Exchange | None:
-        """Take the exchange whose response has come."""
-        exchange, self.exchange, self.sent = self.exchange, None, None
-        return exchange
 
     # --- tasks -------------------------------------------------------------------
 
-    def want(self, exchange: Exchange, not_before: float = 0.0) -> None:
-        """Queue an exchange of ours."""
-        self.tasks.append(_Task(exchange, not_before))
+    def want(
+        self, exchange: Exchange, not_before: float = 0.0, is_urgent: bool = False
+    ) -> None:
+        """Queue an exchange of ours; an urgent one goes before all others."""
+        task = _Task(exchange, not_before)
+        if is_urgent:
+            self.tasks.appendleft(task)
+        else:
+            self.tasks.append(task)
+
+    def is_waiting(self, kind: type[Exchange]) -> bool:
+        """Tell whether an exchange of ``kind`` waits its turn."""
+        return any(isinstance(task.exchange, kind) for task in self.tasks)
 
     def is_wanted(self, kind: type[Exchange]) -> bool:
         """Tell whether an exchange of ``kind`` is under way or waits."""
-        waiting = any(isinstance(task.exchange, kind) for task in self.tasks)
-        return waiting or isinstance(self.exchange, kind)
+        return isinstance(self.exchange, kind) or self.is_waiting(kind)
 
     def begin_next(self, now: float) -> None:
         """Send the next request that is due, if none is under way.
 
+        Without a connection there is nobody to ask: the clock of an answer would run
+        out for nothing, and the IKE SA with it [9329-6.1-keep-state].
+
         Source: RFC 7296 §2.3 (a window of one)
         """
-        while self.sent is None and self.state is not IkeState.CLOSED:
+        while self.sent is None and self.has_connection:
             task = next((t for t in self.tasks if t.not_before <= now), None)
             if task is None:
                 return
@@ -361,6 +382,6 @@ class IkeSa:
 
     def next_task_time(self) -> float | None:
         """When the next waiting exchange is due, if no request is under way."""
-        if self.sent is not None or not self.tasks:
+        if self.sent is not None or not self.has_connection or not self.tasks:
             return None
         return min(task.not_before for task in self.tasks)

@@ -18,6 +18,9 @@ from iketcp.ike.lifetime import Age
 from iketcp.ike.sa import Child, IkeSa
 from iketcp.ike.states import ChildState, IkeState
 
+LAST_MESSAGE_ID = 0xFFFF_0000
+"""Choice: from here on the IKE SA is rekeyed; an ID has 32 bits. RFC 7296 §2.2."""
+
 Usage = Callable[[bytes], tuple[int, int]]
 """Octets and packets that the Child SA with this SPI (in) has carried."""
 
@@ -45,15 +48,22 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
         return
     if sa.is_usable:
         _check_lifetimes(sa, now, usage)
+    if sa.is_usable:
         _check_liveness(sa, now)
     begin_next(sa, now)
 
 
 def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
+    """Rekey in time what grows old; Message IDs run out, too.
+
+    Source: RFC 7296 §2.8, RFC 7296 §2.2
+    """
     age = sa.watch.age(now)
-    if age is Age.HARD and not sa.is_wanted(DeleteIkeSa):
-        sa.want(DeleteIkeSa("its lifetime is over"))
-    elif age is Age.SOFT and not sa.is_wanted(RekeyIkeSa):
+    if age is Age.HARD:
+        _expire(sa, "its lifetime is over")
+        return
+    is_due = age is Age.SOFT or sa.next_message_id > LAST_MESSAGE_ID
+    if is_due and not sa.is_wanted(RekeyIkeSa):
         sa.want(RekeyIkeSa())
     for child in list(sa.children.values()):
         octets, packets = usage(child.spi_in)
@@ -63,14 +73,32 @@ def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
 def _check_child(sa: IkeSa, child: Child, age: Age) -> None:
     """Rekey a Child SA in time; if that fails to the end, so does the IKE SA.
 
+    One that is replaced is deleted, and one being deleted needs no more. Choice: one
+    that grew old between two looks at it, under load, is rekeyed once at the last
+    moment.
+
     Source: RFC 7296 §2.8
     """
+    if age is Age.HARD and sa.has_connection and not child.is_rekey_tried:
+        age = Age.SOFT
     if age is Age.HARD and child.state is ChildState.REKEYED:
-        sa.want(DeleteChild(child.spi_in))
-    elif age is Age.HARD and not sa.is_wanted(DeleteIkeSa):
-        sa.want(DeleteIkeSa("a Child SA expired before it was rekeyed"))
+        if not sa.is_waiting(DeleteChild):
+            sa.want(DeleteChild(child.spi_in))
+    elif age is Age.HARD and child.state is not ChildState.DELETE_SENT:
+        _expire(sa, "a Child SA expired before it was rekeyed")
     elif age is Age.SOFT and child.state is ChildState.INSTALLED:
         rekey_child(sa, child)
+
+
+def _expire(sa: IkeSa, reason: str) -> None:
+    """End an IKE SA that must not be used any more; tell the peer if it can hear.
+
+    Source: RFC 7296 §2.8
+    """
+    if not sa.has_connection:
+        sa.close(reason)
+    elif not sa.is_wanted(DeleteIkeSa):
+        sa.want(DeleteIkeSa(reason), is_urgent=True)
 
 
 def rekey_child(sa: IkeSa, child: Child) -> None:
@@ -87,7 +115,7 @@ def _check_liveness(sa: IkeSa, now: float) -> None:
         return
     if not sa.has_connection:
         return  # nobody can answer; the state is kept meanwhile [9329-6.1-keep-state]
-    if sa.sent is None and not sa.is_wanted(CheckLiveness):
+    if sa.sent is None:  # else a request under way asks already
         sa.want(CheckLiveness())
 
 

@@ -82,10 +82,9 @@ def policy_selectors(sa: IkeSa, policy: ChildPolicy) -> tuple[Selectors, Selecto
     )
     if sa.context.pool is not None:
         return policy.local_ts, hosts
-    if not hosts:
-        families = sa.policy.request_families
-        hosts = tuple(any_ipv4() if f == 4 else any_ipv6() for f in families)
-    return hosts, policy.remote_ts
+    families = sa.policy.request_families
+    everything = tuple(any_ipv4() if f == 4 else any_ipv6() for f in families)
+    return hosts or everything or policy.local_ts, policy.remote_ts
 
 
 def offer_child(
@@ -136,7 +135,7 @@ def _esp_spi(proposal: Proposal) -> bytes:
     return proposal.spi
 
 
-def _tfc_pad_to(sa: IkeSa, policy: ChildPolicy, payloads: Sequence[Payload]) -> int:
+def _tfc_pad_to(policy: ChildPolicy, payloads: Sequence[Payload]) -> int:
     """Pad only towards a peer that can take it. Source: RFC 7296 §1.3.1."""
     refused = find_notify(payloads, NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
     return 0 if refused is not None else policy.tfc_pad_to
@@ -152,8 +151,8 @@ class _Agreement:
     spi_out: bytes
     local_ts: Selectors
     remote_ts: Selectors
-    ni: bytes
-    nr: bytes
+    nonces: tuple[bytes, bytes]
+    """Ni and Nr of the exchange."""
     g_ir: bytes
     is_exchange_initiator: bool
     tfc_pad_to: int
@@ -164,7 +163,7 @@ def _make_child(sa: IkeSa, agreed: _Agreement, now: float) -> Child:
     if sa.suite is None or sa.keys is None:
         raise LookupError("an IKE SA without keys")  # pragma: no cover
     keys: ChildKeys = derive_child_keys(
-        prf_of(sa.suite), sa.keys.sk_d, agreed.suite, agreed.ni, agreed.nr, agreed.g_ir
+        prf_of(sa.suite), sa.keys.sk_d, agreed.suite, *agreed.nonces, agreed.g_ir
     )
     ours = (keys.encryption_i, keys.integrity_i)
     theirs = (keys.encryption_r, keys.integrity_r)
@@ -186,7 +185,7 @@ def _make_child(sa: IkeSa, agreed: _Agreement, now: float) -> Child:
         tfc_pad_to=agreed.tfc_pad_to,
     )
     watch = LifetimeWatch(policy.lifetime, sa.context.entropy, now)
-    return Child(policy, parameters, watch, (agreed.ni, agreed.nr))
+    return Child(policy, parameters, watch, agreed.nonces)
 
 
 def accept_child(
@@ -238,11 +237,10 @@ def accept_child(
         spi_out=spi_out,
         local_ts=tuple(tsi.selectors),
         remote_ts=tuple(tsr.selectors),
-        ni=nonces[0],
-        nr=nonces[1],
+        nonces=nonces,
         g_ir=g_ir,
         is_exchange_initiator=True,
-        tfc_pad_to=_tfc_pad_to(sa, offer.policy, payloads),
+        tfc_pad_to=_tfc_pad_to(offer.policy, payloads),
     )
     return _make_child(sa, agreed, now)
 
@@ -275,14 +273,12 @@ def answer_child(
     now: float,
     is_ike_auth: bool = False,
 ) -> tuple[Child, list[Payload]]:
-    """Choose and narrow as the exchange responder.
+    """Choose and narrow as the exchange responder; ``nonces`` are Ni and Nr.
 
     Parameters
     ----------
     accepted : Sequence[Candidate]
         What we would accept, in order of preference.
-    nonces : tuple[bytes, bytes]
-        Ni and Nr of the exchange.
     is_ike_auth : bool
         The Child SA comes with IKE_AUTH: no key exchange of its own.
 
@@ -293,30 +289,23 @@ def answer_child(
 
     Raises
     ------
-    TsUnacceptableError
-        The selectors meet none of ours.
-    NoProposalChosenError
-        They do, but no proposal is acceptable.
-    InvalidKePayloadError
-        The KE payload is of another method.
+    TsUnacceptableError, NoProposalChosenError, InvalidKePayloadError
+        The selectors, the proposals or the KE payload do not fit.
 
     Source: RFC 7296 §2.7, RFC 7296 §2.9, RFC 7296 §1.3
     """
     # PARSE
     offer = need(payloads, SaPayload)
-    tsi, tsr = need_selectors(payloads)
-    ke = find(payloads, KePayload)
+    ts, ke = need_selectors(payloads), find(payloads, KePayload)
     # CHECK
     policy, choice, theirs, ours = _choose(
-        offer.proposals, (tsi, tsr), accepted, ke, is_ike_auth
+        offer.proposals, ts, accepted, ke, is_ike_auth
     )
     suite, spi_out = choice.suite, _esp_spi(choice.proposal)
     # DERIVE
     spi_in = sa.context.new_esp_spi()
-    number = choice.proposal.number
-    answer: list[Payload] = [
-        SaPayload((choice.proposal.with_number_and_spi(number, spi_in),))
-    ]
+    chosen = choice.proposal.with_number_and_spi(choice.proposal.number, spi_in)
+    answer: list[Payload] = [SaPayload((chosen,))]
     g_ir = b""
     if suite.ke is not None:
         public_value, g_ir = _exchange_keys(sa, suite.ke, ke)
@@ -328,13 +317,11 @@ def answer_child(
         spi_out=spi_out,
         local_ts=ours,
         remote_ts=theirs,
-        ni=nonces[0],
-        nr=nonces[1],
+        nonces=nonces,
         g_ir=g_ir,
         is_exchange_initiator=False,
-        tfc_pad_to=_tfc_pad_to(sa, policy, payloads),
+        tfc_pad_to=_tfc_pad_to(policy, payloads),
     )
-    # REPLY
     answer += [TsPayload(True, theirs), TsPayload(False, ours)]
     return _make_child(sa, agreed, now), answer
 

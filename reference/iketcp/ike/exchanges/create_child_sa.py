@@ -26,6 +26,7 @@ from iketcp.errors import (
 from iketcp.ike.exchanges.child import (
     Candidate,
     ChildOffer,
+    Selectors,
     accept_child,
     answer_child,
     candidates,
@@ -42,7 +43,7 @@ from iketcp.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload
 from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.sa import Child, Exchange, IkeSa, Received
 from iketcp.ike.states import ChildEvent, ChildState
-from iketcp.registry import ExchangeType, NotifyType, ProtocolId
+from iketcp.registry import ExchangeType, KeyExchangeMethod, NotifyType, ProtocolId
 
 MAX_CHILDREN = 64
 """Choice: Child SAs of one IKE SA; memory per peer stays bounded."""
@@ -82,7 +83,7 @@ class CreateChild(Exchange):
     policy : ChildPolicy
         What to ask for.
     method : int or None
-        The key exchange method to try; by default the policy's first.
+        The key exchange method that the peer asked for; by default the policy's first.
 
     Source: RFC 7296 §1.3.1
     """
@@ -91,19 +92,22 @@ class CreateChild(Exchange):
 
     def __init__(self, policy: ChildPolicy, method: int | None = None) -> None:
         self.policy = policy
-        self.method = first_method(policy) if method is None else method
-        self.offer: ChildOffer | None = None
+        self._is_method_asked = method is not None
+        self._method = first_method(policy) if method is None else method
+        self._offer: ChildOffer | None = None
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return SA, Ni, [KEi,] TSi, TSr."""
         if not sa.is_usable:
             return None
-        nonce = sa.context.new_nonce()
-        self.offer = offer_child(sa, self.policy, nonce, method=self.method)
-        return self._payloads(self.offer)
+        return self._make_offer(sa)
 
-    @staticmethod
-    def _payloads(offer: ChildOffer) -> list[Payload]:
+    def _make_offer(
+        self, sa: IkeSa, selectors: tuple[Selectors, Selectors] | None = None
+    ) -> list[Payload]:
+        nonce = sa.context.new_nonce()
+        offer = offer_child(sa, self.policy, nonce, selectors, self._method)
+        self._offer = offer
         sa_payload, tsi, tsr = offer.payloads()
         payloads = [sa_payload, NoncePayload(offer.nonce)]
         if offer.key_exchange is not None:
@@ -117,25 +121,40 @@ class CreateChild(Exchange):
         install(sa, self._accept(sa, response, now))
 
     def _accept(self, sa: IkeSa, response: Received, now: float) -> Child:
-        if self.offer is None:
+        """Make the Child SA.
+
+        Raises
+        ------
+        MalformedMessageError
+            The answer is none to our offer. The peer now has a Child SA that we have
+            not: only starting over helps. RFC 7296 §2.21.3.
+        """
+        if self._offer is None:
             raise LookupError("a response without request")  # pragma: no cover
-        nonces = (self.offer.nonce, nonce_of(response.payloads))
-        return accept_child(sa, self.offer, response.payloads, nonces, now)
+        nonces = (self._offer.nonce, nonce_of(response.payloads))
+        try:
+            return accept_child(sa, self._offer, response.payloads, nonces, now)
+        except ExchangeError as error:
+            raise MalformedMessageError(str(error)) from error
 
-    def _is_possible(self, method: int | None) -> bool:
-        """Another method helps only if we offered it and did not try it yet."""
-        if method is None:
-            return True
-        return method != self.method and method in methods_of(self.policy.proposals)
+    def with_method(self, sa: IkeSa, method: int) -> Exchange | None:
+        """Return the same request with the method the peer wants. RFC 7296 §1.3."""
+        return self.again(method) if self._is_possible(method) else None
 
-    def again(self, sa: IkeSa, method: int | None = None) -> Exchange | None:
-        """Return the same request, with ``method`` if the peer asks for it."""
-        if not self._is_possible(method):
-            return None
+    def _is_possible(self, method: int) -> bool:
+        """Follow such a wish once; it must be one that we offered."""
+        return (
+            not self._is_method_asked
+            and method not in (KeyExchangeMethod.NONE, self._method)
+            and method in methods_of(self.policy.proposals)
+        )
+
+    def again(self, method: int | None = None) -> Exchange:
+        """Return a fresh copy of this request."""
         return CreateChild(self.policy, method)
 
     def failed(self, sa: IkeSa, reason: str) -> None:
-        """The peer refused for good."""
+        """Note that the peer refused for good."""
         sa.emit(ChildFailed(self.policy.name, reason))
 
 
@@ -147,7 +166,7 @@ class RekeyChild(CreateChild):
     old : Child
         The Child SA to replace.
     method : int or None
-        The key exchange method to try; by default the policy's first.
+        The key exchange method that the peer asked for; by default the policy's first.
 
     Source: RFC 7296 §1.3.3
     """
@@ -158,78 +177,85 @@ class RekeyChild(CreateChild):
         self.theirs: Child | None = None
         """The Child SA of the peer's own rekey, when both began at once."""
 
-    def again(self, sa: IkeSa, method: int | None = None) -> Exchange | None:
-        """Return the same request, as long as there is something to replace."""
-        if self.old.spi_in not in sa.children or not self._is_possible(method):
-            return None
+    def again(self, method: int | None = None) -> Exchange:
+        """Return a fresh copy of this request."""
         return RekeyChild(self.old, method)
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        """Return N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr."""
+        """Return N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr.
+
+        Nothing if the Child SA is gone or replaced meanwhile.
+        """
         if not sa.is_usable or self.old.state is not ChildState.INSTALLED:
             return None
         self.old.transition(ChildEvent.SEND_REKEY)
+        self.old.is_rekey_tried = True
         selectors = (self.old.parameters.local_ts, self.old.parameters.remote_ts)
-        nonce = sa.context.new_nonce()
-        self.offer = offer_child(sa, self.policy, nonce, selectors, self.method)
         rekey = NotifyPayload(
             NotifyType.REKEY_SA, protocol=ProtocolId.ESP, spi=self.old.spi_in
         )
-        return [rekey, *self._payloads(self.offer)]
+        return [rekey, *self._make_offer(sa, selectors)]
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Install the new Child SA and have the redundant one deleted.
 
-        Source: RFC 7296 §2.8.1
+        If both peers rekeyed at once, the Child SA made with the lowest of the four
+        nonces is redundant, and whoever asked for it deletes it; the other deletes the
+        old one.
+
+        Source: RFC 7296 §2.8, RFC 7296 §2.8.1
         """
         try:
             raise_for_error(response.payloads)
-            ours = self._accept(sa, response, now)
         except ChildSaNotFoundError:
             self._on_not_found(sa)
             return
-        except Exception:
-            if self.old.state is ChildState.REKEY_SENT:
-                self.old.transition(ChildEvent.REKEY_FAILED)
-            raise
-        install(sa, ours, replaces=self.old)
-        theirs = self.theirs
-        is_both = theirs is not None and theirs.spi_in in sa.children
-        if theirs and is_both and ours.lowest_nonce < theirs.lowest_nonce:
-            # the lowest of the four nonces is ours: what we made is redundant
-            self._replace_old(theirs)
+        ours, theirs = self._accept(sa, response, now), self._living_theirs(sa)
+        is_redundant = theirs is not None and ours.lowest_nonce < theirs.lowest_nonce
+        install(sa, ours, replaces=self.old, is_sending_deferred=is_redundant)
+        if theirs is not None and is_redundant:
+            self._replace_old(sa, theirs)
             sa.want(DeleteChild(ours.spi_in))
-            return
-        self._replace_old(ours)
-        sa.want(DeleteChild(self.old.spi_in))
+        else:
+            self._replace_old(sa, ours)
+            sa.want(DeleteChild(self.old.spi_in))
 
-    def _replace_old(self, successor: Child) -> None:
-        if self.old.state is not ChildState.REMOVED:
+    def _living_theirs(self, sa: IkeSa) -> Child | None:
+        theirs = self.theirs
+        return theirs if theirs and theirs.spi_in in sa.children else None
+
+    def _replace_old(self, sa: IkeSa, successor: Child) -> None:
+        if self.old.spi_in in sa.children:
             self.old.replace_by(successor)
 
     def _on_not_found(self, sa: IkeSa) -> None:
-        """The peer does not have the old one any more.
+        """Make a new one if the peer has lost the old one without a word.
 
-        Where it rekeyed by itself before it saw our request, all is well; else the
-        Child SA is made from scratch.
+        Where it rekeyed or closed the old one before it saw our request, all is well.
 
         Source: RFC 7296 §2.25, RFC 7296 §2.8.1
         """
-        if self.old.spi_in in sa.children:
-            sa.remove_child(self.old.spi_in)
-        if self.theirs is None:
+        if self.old.spi_in not in sa.children:
+            return
+        sa.remove_child(self.old.spi_in)
+        if self._living_theirs(sa) is None:
             sa.want(CreateChild(self.policy))
+
+    def yield_to_peer(self, sa: IkeSa, now: float) -> bool:
+        """Keep the peer's new Child SA, if there is one; the peer deletes the old.
+
+        Source: RFC 7296 §2.8.1
+        """
+        if self.old.state is ChildState.REKEY_SENT:
+            self.old.transition(ChildEvent.REKEY_FAILED)
+        theirs = self._living_theirs(sa)
+        if theirs is None:
+            return False
+        self._replace_old(sa, theirs)
+        return True
 
 
 # --- responder ------------------------------------------------------------------------
-
-
-def is_busy_with_child(sa: IkeSa) -> bool:
-    """Tell whether we are creating, rekeying or closing a Child SA.
-
-    Source: RFC 7296 §2.25.1
-    """
-    return isinstance(sa.exchange, CreateChild | DeleteChild)
 
 
 def answer_create_child(sa: IkeSa, request: Received, now: float) -> list[Payload]:
@@ -237,39 +263,56 @@ def answer_create_child(sa: IkeSa, request: Received, now: float) -> list[Payloa
 
     Raises
     ------
-    TemporaryFailureError
-        We are closing the Child SA, or replacing the IKE SA.
-    ChildSaNotFoundError
-        There is no such Child SA.
     NoAdditionalSasError
         There are too many.
     IketcpError
-        The offer is not acceptable.
+        The offer is not acceptable, or the Child SA cannot be rekeyed now.
 
-    Source: RFC 7296 §1.3.1, RFC 7296 §1.3.3, RFC 7296 §2.25.1
+    Source: RFC 7296 §1.3.1, RFC 7296 §1.3.3
     """
-    if not sa.is_usable:
-        raise TemporaryFailureError("the IKE SA is being replaced or closed")
     rekey = find_notify(request.payloads, NotifyType.REKEY_SA)
-    if rekey is None:
-        if len(sa.children) >= MAX_CHILDREN:
-            raise NoAdditionalSasError(f"{MAX_CHILDREN} Child SAs are enough")
-        child, answer = _answer(sa, request, candidates(sa), now)
-        install(sa, child)
-        return answer
+    # for a while, each may exist twice
+    limit = MAX_CHILDREN if rekey is None else 2 * MAX_CHILDREN
+    if len(sa.children) >= limit:
+        raise NoAdditionalSasError(f"{limit} Child SAs are enough")
+    if rekey is not None:
+        return _answer_rekey(sa, rekey, request, now)
+    child, answer = _answer(sa, request, candidates(sa), now)
+    install(sa, child)
+    return answer
+
+
+def _answer_rekey(
+    sa: IkeSa, rekey: NotifyPayload, request: Received, now: float
+) -> list[Payload]:
+    """Make the Child SA that replaces another one, and go on sending on that one.
+
+    Raises
+    ------
+    ChildSaNotFoundError
+        There is no such Child SA.
+    TemporaryFailureError
+        We are closing it.
+
+    Source: RFC 7296 §1.3.3, RFC 7296 §2.8, RFC 7296 §2.25.1
+    """
     old = sa.child_by_spi_out(rekey.spi)
     if old is None:
         raise ChildSaNotFoundError(rekey.spi)
+    own = sa.exchange if isinstance(sa.exchange, RekeyChild) else None
+    is_both = own is not None and own.old is old
     if old.state in (ChildState.DELETE_SENT, ChildState.REKEYED):
         raise TemporaryFailureError("the Child SA is being closed")
+    if own is not None and is_both and own.theirs is not None:
+        raise TemporaryFailureError("both peers are rekeying the Child SA already")
     accepted = [
         Candidate(old.policy, old.parameters.local_ts, old.parameters.remote_ts)
     ]
     child, answer = _answer(sa, request, accepted, now)
     install(sa, child, replaces=old, is_sending_deferred=True)
-    if isinstance(sa.exchange, RekeyChild) and sa.exchange.old is old:
-        # both at once: answer as usual, the nonces decide when our answer comes
-        sa.exchange.theirs = child
+    if own is not None and is_both:
+        # answer as usual; the nonces decide when our own answer comes
+        own.theirs = child
         sa.emit(Note("simultaneous-rekey", {"spi_in": old.spi_in.hex()}))
     else:
         old.replace_by(child)

@@ -21,11 +21,11 @@ from iketcp.errors import (
     AuthenticationFailedError,
     ExchangeError,
     FailedCpRequiredError,
-    IketcpError,
     InternalAddressFailureError,
     MalformedMessageError,
     RefusedError,
 )
+from iketcp.ike.address_pool import AddressPool
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
 from iketcp.ike.configuration import ConfigurationAttribute
 from iketcp.ike.exchanges.child import (
@@ -151,6 +151,8 @@ def _verify_peer(sa: IkeSa, identity: IdPayload, auth: AuthPayload) -> Identity:
 def _authenticated(sa: IkeSa, peer: Identity) -> None:
     """Both sides are who they say: the IKE SA stands."""
     sa.remote_identity = str(peer)
+    if not sa.is_original_initiator:
+        sa.id_after_ike_auth = sa.answered.expected + 1
     sa.local_init_message = sa.remote_init_message = b""
     sa.state_deadline = None
     sa.transition(IkeEvent.AUTHENTICATE)
@@ -168,7 +170,9 @@ def configuration_request(families: Sequence[int]) -> ConfigurationPayload:
     return ConfigurationPayload(ConfigurationType.CFG_REQUEST, tuple(attributes))
 
 
-def _assign(sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload:
+def _assign(
+    sa: IkeSa, pool: AddressPool, request: ConfigurationPayload
+) -> ConfigurationPayload:
     """Lease what is asked for and make CFG_REPLY.
 
     Raises
@@ -178,9 +182,6 @@ def _assign(sa: IkeSa, request: ConfigurationPayload) -> ConfigurationPayload:
 
     Source: RFC 7296 §2.19, RFC 7296 §3.15.4
     """
-    pool = sa.context.pool
-    if pool is None:
-        raise InternalAddressFailureError("no pool")
     asked = {attribute.type for attribute in request.attributes}
     attributes, leased = [], []
     for version, (address_type, dns_type) in _ATTRIBUTES.items():
@@ -222,15 +223,11 @@ def _address_attributes(lease: Interface) -> list[ConfigurationAttribute]:
 def read_assignment(
     reply: ConfigurationPayload,
 ) -> tuple[tuple[Interface, ...], tuple[str, ...]]:
-    """Read addresses and name servers from CFG_REPLY.
+    """Read addresses and name servers from a decoded CFG_REPLY.
 
-    An IPv4 address becomes a host address (/32): what is reachable besides it follows
-    from the Traffic Selectors, not from the netmask.
-
-    Raises
-    ------
-    MalformedMessageError
-        A value of the wrong size.
+    Sizes were checked when it was decoded. An IPv4 address becomes a host address
+    (/32): what is reachable besides it follows from the Traffic Selectors, not from the
+    netmask.
 
     Source: RFC 7296 §3.15.1
     """
@@ -239,23 +236,15 @@ def read_assignment(
     kinds = ConfigurationAttributeType
     for attribute in reply.attributes:
         value = attribute.value
+        if not value:
+            continue  # the responder has none to give
         if attribute.type == kinds.INTERNAL_IP4_ADDRESS:
-            addresses.append(IPv4Interface((_sized(value, 4), 32)))
+            addresses.append(IPv4Interface((value, 32)))
         elif attribute.type == kinds.INTERNAL_IP6_ADDRESS:
-            addresses.append(
-                IPv6Interface((_sized(value, 17)[:16], min(value[16], 128)))
-            )
-        elif attribute.type == kinds.INTERNAL_IP4_DNS:
-            servers.append(str(ip_address(_sized(value, 4))))
-        elif attribute.type == kinds.INTERNAL_IP6_DNS:
-            servers.append(str(ip_address(_sized(value, 16))))
+            addresses.append(IPv6Interface((value[:16], value[16])))
+        elif attribute.type in (kinds.INTERNAL_IP4_DNS, kinds.INTERNAL_IP6_DNS):
+            servers.append(str(ip_address(value)))
     return tuple(addresses), tuple(servers)
-
-
-def _sized(value: bytes, size: int) -> bytes:
-    if len(value) != size:
-        raise MalformedMessageError(f"attribute of {len(value)} octets, not {size}")
-    return value
 
 
 # --- initiator ------------------------------------------------------------------------
@@ -387,12 +376,9 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     # REPLY
     try:
         answer += _configure_and_answer_child(sa, payloads, now)
-    except MalformedMessageError:
-        raise
-    except IketcpError as error:
-        if error.notify is None:
-            raise
-        answer.append(NotifyPayload(NotifyType(error.notify), error.notify_data))
+    except ExchangeError as error:
+        notify = error.notify or NotifyType.NO_PROPOSAL_CHOSEN
+        answer.append(NotifyPayload(notify, error.notify_data))
         sa.emit(ChildFailed("", str(error)))
     return answer
 
@@ -404,9 +390,10 @@ def _configure_and_answer_child(
     answer: list[Payload] = []
     request = find(payloads, ConfigurationPayload)
     is_asked = request is not None and request.type == ConfigurationType.CFG_REQUEST
-    if request is not None and is_asked and sa.context.pool is not None:
-        answer.append(_assign(sa, request))
-    elif sa.context.pool is not None and all(
+    pool = sa.context.pool
+    if request is not None and is_asked and pool is not None:
+        answer.append(_assign(sa, pool, request))
+    elif pool is not None and all(
         policy.is_narrowed_to_assigned_address for policy in sa.policy.children
     ):
         raise FailedCpRequiredError("an address has to be asked for")

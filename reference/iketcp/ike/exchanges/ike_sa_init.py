@@ -21,13 +21,13 @@ from iketcp.crypto import key_exchange
 from iketcp.crypto.key_exchange import KeyExchange
 from iketcp.errors import (
     ExchangeError,
-    IketcpError,
     InvalidKePayloadError,
     InvalidPublicValueError,
     MalformedMessageError,
     NoProposalChosenError,
 )
 from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.ike_auth import IkeAuth
 from iketcp.ike.header import Header
 from iketcp.ike.keys import derive_ike_keys, derive_skeyseed, prf_of
 from iketcp.ike.message import encode_message
@@ -50,7 +50,13 @@ from iketcp.ike.payloads import (
 )
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
-from iketcp.registry import ExchangeType, HashAlgorithm, NotifyType, TransformType
+from iketcp.registry import (
+    ExchangeType,
+    HashAlgorithm,
+    KeyExchangeMethod,
+    NotifyType,
+    TransformType,
+)
 
 MAX_RESTARTS = 8
 """Choice: cookies and other methods asked for in a row before we give up."""
@@ -154,12 +160,15 @@ class IkeSaInit(Exchange):
         return payloads
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
-        """Restart as asked, fail at once, or derive the keys.
+        """Restart as asked, fail at once, or derive the keys and go on to IKE_AUTH.
+
+        Over TCP nobody else could have put an error there without owning the stream, so
+        there is no better answer to wait for [9329-6.4-act].
 
         Raises
         ------
         ExchangeError
-            The responder refused [9329-6.4-act].
+            The responder refused.
         IketcpError
             The response is not acceptable.
 
@@ -187,6 +196,7 @@ class IkeSaInit(Exchange):
         sa.remote_hash_algorithms = read_signature_hashes(payloads)
         _note_nat(sa, payloads, sa.spi_r)
         _derive(sa, self._key_exchange, ke.public_value)
+        sa.want(IkeAuth(), is_urgent=True)
 
     def _is_restart(self, sa: IkeSa, payloads: Sequence[Payload]) -> bool:
         """Follow COOKIE and INVALID_KE_PAYLOAD [9329-6.3-initiator].
@@ -280,10 +290,9 @@ def answer_ike_sa_init(
         return _answer(context, request, path, now)
     except InvalidPublicValueError:
         raise
-    except IketcpError as error:
-        if error.notify is None:
-            raise
-        return stateless_answer(request.header, error.notify, error.notify_data)
+    except (ExchangeError, MalformedMessageError) as error:
+        notify = error.notify or NotifyType.INVALID_SYNTAX
+        return stateless_answer(request.header, notify, error.notify_data)
 
 
 def _answer(
@@ -305,23 +314,21 @@ def _answer(
         return stateless_answer(header, NotifyType.COOKIE, cookie)
     choice = choose_proposal(offer.proposals, context.policy.proposals, ke.method)
     suite = choice.suite
-    if suite.ke is None:
-        raise NoProposalChosenError("a proposal without key exchange")
     if suite.ke != ke.method:
-        raise InvalidKePayloadError(suite.ke)
+        raise InvalidKePayloadError(suite.ke or KeyExchangeMethod.NONE)
     # DERIVE
     sa = IkeSa(context, False, header.spi_i, context.new_ike_spi(), path, now)
-    ours = key_exchange.generate(suite.ke, context.entropy, "ike_sa_init.ke")
+    ours = key_exchange.generate(ke.method, context.entropy, "ike_sa_init.ke")
     sa.suite, sa.ni, sa.nr = suite, nonce.nonce, context.new_nonce()
     sa.remote_init_message = request.octets
     sa.remote_hash_algorithms = hashes
     _note_nat(sa, payloads, header.spi_r)
     # REPLY before the keys are set: this message goes in the clear
-    sa.local_init_message = sa.send_response(
+    sa.send_response(
         ExchangeType.IKE_SA_INIT,
         [
             SaPayload((choice.proposal,)),
-            KePayload(suite.ke, ours.public_value),
+            KePayload(ke.method, ours.public_value),
             NoncePayload(sa.nr),
             *nat_detection_payloads(sa.spi_i, sa.spi_r, path),
             signature_hash_payload(),

@@ -18,7 +18,7 @@ from iketcp.ike.outputs import ChildPreferred, ChildSendingStopped, Note
 from iketcp.ike.payload_set import notify_name
 from iketcp.ike.payloads import DeletePayload, NotifyPayload, Payload
 from iketcp.ike.sa import Exchange, IkeSa, Received
-from iketcp.ike.states import ChildEvent, ChildState, IkeEvent
+from iketcp.ike.states import ChildEvent, ChildState, IkeEvent, IkeState
 from iketcp.registry import ExchangeType, NotifyType, ProtocolId
 
 FATAL_AFTER_IKE_AUTH = {
@@ -30,9 +30,6 @@ FATAL_AFTER_IKE_AUTH = {
 
 Source: RFC 7296 §2.21.2
 """
-
-FIRST_ID_AFTER_IKE_AUTH = 2
-"""Message ID of the initiator's request right after IKE_AUTH."""
 
 
 class CheckLiveness(Exchange):
@@ -68,6 +65,8 @@ class DeleteIkeSa(Exchange):
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return D(IKE); the last request on this IKE SA. RFC 7296 §2.8."""
+        if sa.state not in (IkeState.ESTABLISHED, IkeState.REKEYED):
+            return None
         sa.transition(IkeEvent.SEND_DELETE)
         sa.tasks.clear()
         return [DeletePayload(ProtocolId.IKE, ())]
@@ -89,11 +88,16 @@ class DeleteChild(Exchange):
         self.spi_in = spi_in
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        """Return D(ESP) with the SPI that we receive on."""
+        """Return D(ESP) with the SPI that we receive on.
+
+        What we sent on it from now on would reach the peer after this request, and the
+        peer would not have it any more; so we stop.
+        """
         child = sa.children.get(self.spi_in)
         if child is None or child.state is ChildState.DELETE_SENT:
             return None
         child.transition(ChildEvent.SEND_DELETE)
+        sa.emit(ChildSendingStopped(self.spi_in))
         return [DeletePayload(ProtocolId.ESP, (self.spi_in,))]
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
@@ -151,9 +155,8 @@ def _delete_child(sa: IkeSa, spi_out: bytes) -> list[bytes]:
     if child is None:
         return []  # it does not exist: no Delete payload
     if child.state is ChildState.DELETE_SENT:
-        # both ask at once: the outgoing half ends now, the incoming one with the
+        # both ask at once: the outgoing half has ended, the incoming one ends with the
         # answer to our own request; no Delete payload
-        sa.emit(ChildSendingStopped(child.spi_in))
         return []
     if child.replaced_by in sa.children:
         # the peer closes what it has replaced: it is ready to receive on the new one
@@ -167,14 +170,15 @@ def ends_ike_sa(sa: IkeSa, request: Received) -> str | None:
 
     Source: RFC 7296 §1.4.1, RFC 7296 §2.21.2
     """
+    if request.header.exchange_type != ExchangeType.INFORMATIONAL:
+        return None
     for payload in request.payloads:
         if isinstance(payload, DeletePayload) and payload.protocol == ProtocolId.IKE:
             return "deleted by the peer"
         if (
             isinstance(payload, NotifyPayload)
             and payload.notify_type in FATAL_AFTER_IKE_AUTH
-            and request.header.message_id == FIRST_ID_AFTER_IKE_AUTH
-            and not sa.is_original_initiator
+            and request.header.message_id == sa.id_after_ike_auth
         ):
             return f"the peer says {notify_name(payload)}"
     return None

@@ -20,20 +20,17 @@ from iketcp.crypto import key_exchange
 from iketcp.crypto.key_exchange import KeyExchange
 from iketcp.crypto.suite import Suite
 from iketcp.errors import (
-    IketcpError,
     InvalidKePayloadError,
     MalformedMessageError,
     NoProposalChosenError,
-    TemporaryFailureError,
 )
 from iketcp.ike.exchanges.child import nonce_of
-from iketcp.ike.exchanges.create_child_sa import is_busy_with_child, raise_for_error
+from iketcp.ike.exchanges.create_child_sa import raise_for_error
 from iketcp.ike.exchanges.informational import DeleteIkeSa
 from iketcp.ike.keys import derive_ike_keys, derive_rekeyed_skeyseed, prf_of
 from iketcp.ike.negotiation import (
     choose_proposal,
     methods_of,
-    transforms_of,
     verify_choice,
     with_spi,
 )
@@ -43,7 +40,7 @@ from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
 from iketcp.ike.proposals import Proposal
 from iketcp.ike.sa import Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
-from iketcp.registry import ExchangeType, TransformType
+from iketcp.registry import ExchangeType, KeyExchangeMethod, ProtocolId
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +106,7 @@ class RekeyIkeSa(Exchange):
     Parameters
     ----------
     method : int or None
-        The key exchange method to try; by default the one in use.
+        The key exchange method that the peer asked for; by default the one in use.
 
     Source: RFC 7296 §1.3.2
     """
@@ -117,7 +114,8 @@ class RekeyIkeSa(Exchange):
     exchange_type: ClassVar[ExchangeType] = ExchangeType.CREATE_CHILD_SA
 
     def __init__(self, method: int | None = None) -> None:
-        self._method = method
+        self._is_method_asked = method is not None
+        self._method = method or 0
         self._proposals: tuple[Proposal, ...] = ()
         self._spi = b""
         self._nonce = b""
@@ -127,16 +125,15 @@ class RekeyIkeSa(Exchange):
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return SA, Ni, KEi. Source: RFC 7296 §1.3.2."""
-        if not sa.is_usable:
+        if not sa.is_usable or sa.suite is None:
             return None
-        entropy = sa.context.entropy
-        if self._method is None:
-            offered = transforms_of(sa.policy.proposals[0], TransformType.KE)
-            self._method = offered[0].id
+        self._method = self._method or sa.suite.ke or 0
         self._spi = sa.context.new_ike_spi()
         self._nonce = sa.context.new_nonce()
         self._proposals = with_spi(sa.policy.proposals, self._spi)
-        ours = key_exchange.generate(self._method, entropy, "rekey_ike_sa.ke")
+        ours = key_exchange.generate(
+            self._method, sa.context.entropy, "rekey_ike_sa.ke"
+        )
         self._key_exchange = ours
         return [
             SaPayload(self._proposals),
@@ -144,38 +141,58 @@ class RekeyIkeSa(Exchange):
             KePayload(self._method, ours.public_value),
         ]
 
-    def again(self, sa: IkeSa, method: int | None = None) -> Exchange | None:
-        """Return the same request, with ``method`` if the peer asks for it."""
-        if method is not None and (
-            method == self._method or method not in methods_of(sa.policy.proposals)
-        ):
-            return None
-        return RekeyIkeSa(method)
+    def with_method(self, sa: IkeSa, method: int) -> Exchange | None:
+        """Return the same request with the method the peer wants, once."""
+        is_possible = (
+            not self._is_method_asked
+            and method != self._method
+            and method in methods_of(sa.policy.proposals)
+        )
+        return RekeyIkeSa(method) if is_possible else None
+
+    def again(self) -> Exchange:
+        """Return a fresh copy of this request."""
+        return RekeyIkeSa()
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Make the new IKE SA, and settle who inherits.
 
+        If both peers rekeyed at once, the IKE SA made with the lowest of the four
+        nonces is redundant, and whoever asked for it deletes it; the other one inherits
+        the Child SAs, and whoever asked for that deletes the old one.
+
         Source: RFC 7296 §2.8.2, RFC 7296 §2.18
         """
-        try:
-            raise_for_error(response.payloads)
-            ours = self._accept(sa, response, now)
-        except IketcpError:
-            if self.theirs is None:
-                raise
-            # the peer's own rekey went through; ours is forgotten
-            sa.hand_over(self.theirs.sa, now)
-            return
-        if self.theirs is not None and ours.lowest_nonce < self.theirs.lowest_nonce:
-            # the lowest of the four nonces is ours: what we made is redundant
-            sa.hand_over(self.theirs.sa, now)
+        raise_for_error(response.payloads)
+        ours, theirs = self._accept(sa, response, now), self._living_theirs()
+        if theirs is not None and ours.lowest_nonce < theirs.lowest_nonce:
+            sa.hand_over(theirs.sa, now)
             ours.sa.want(DeleteIkeSa("redundant after a simultaneous rekey"))
             return
         sa.hand_over(ours.sa, now)
-        if self.theirs is not None:
-            self.theirs.sa.transition(IkeEvent.REKEY)
-            self.theirs.sa.state_deadline = sa.state_deadline
         sa.want(DeleteIkeSa("rekeyed"))
+        if theirs is not None:
+            theirs.sa.await_deletion(now)
+
+    def _living_theirs(self) -> Successor | None:
+        theirs = self.theirs
+        return theirs if theirs is not None and theirs.sa.is_usable else None
+
+    def yield_to_peer(self, sa: IkeSa, now: float) -> bool:
+        """Let the peer's new IKE SA inherit; ours is forgotten.
+
+        Source: RFC 7296 §2.8.2
+        """
+        theirs, self.theirs = self._living_theirs(), None
+        if theirs is None:
+            return False
+        sa.hand_over(theirs.sa, now)
+        return True
+
+    def abandon(self) -> None:
+        """Close the peer's new IKE SA, too: nothing can inherit any more."""
+        if self.theirs is not None:
+            self.theirs.sa.close("the IKE SA it was to replace has ended")
 
     def _accept(self, sa: IkeSa, response: Received, now: float) -> Successor:
         # PARSE
@@ -183,8 +200,12 @@ class RekeyIkeSa(Exchange):
         ke = need(response.payloads, KePayload)
         nr = nonce_of(response.payloads)
         # CHECK
-        suite = verify_choice(answer.proposals, self._proposals)
-        spi_r = _ike_spi(answer.proposals[0])
+        try:
+            suite = verify_choice(answer.proposals, self._proposals)
+            spi_r = _ike_spi(answer.proposals[0])
+        except NoProposalChosenError as error:
+            # the peer has an IKE SA now that we have not. RFC 7296 §2.21.3
+            raise MalformedMessageError(str(error)) from error
         if self._key_exchange is None or not ke.method == suite.ke == self._method:
             raise MalformedMessageError("the KE payload is not of the chosen method")
         # DERIVE
@@ -196,10 +217,15 @@ class RekeyIkeSa(Exchange):
 def is_ike_rekey(request: Received) -> bool:
     """Tell an IKE rekey from a request for a Child SA: its SA payload offers IKE.
 
+    Raises
+    ------
+    MalformedMessageError
+        There is no SA payload, or more than one.
+
     Source: RFC 7296 §1.3.2
     """
     sa_payload = need(request.payloads, SaPayload)
-    return any(p.protocol == 1 for p in sa_payload.proposals)
+    return any(p.protocol == ProtocolId.IKE for p in sa_payload.proposals)
 
 
 def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payload]:
@@ -207,26 +233,22 @@ def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payloa
 
     Raises
     ------
-    TemporaryFailureError
-        We are closing this IKE SA, or busy with one of its Child SAs.
     NoProposalChosenError, InvalidKePayloadError
         The offer is not acceptable.
+    MalformedMessageError
+        A payload is missing, or the public value fails its test.
 
-    Source: RFC 7296 §1.3.2, RFC 7296 §2.25.1, RFC 7296 §2.25.2
+    Source: RFC 7296 §1.3.2, RFC 7296 §2.25.2
     """
-    # CHECK
-    if not sa.is_usable:
-        raise TemporaryFailureError("the IKE SA is being replaced or closed")
-    if is_busy_with_child(sa):
-        raise TemporaryFailureError("a Child SA of it is being changed")
     # PARSE
     offer = need(request.payloads, SaPayload)
     ke = need(request.payloads, KePayload)
     ni = nonce_of(request.payloads)
+    # CHECK
     choice = choose_proposal(offer.proposals, sa.policy.proposals, ke.method)
     spi_i = _ike_spi(choice.proposal)
-    if choice.suite.ke is None or choice.suite.ke != ke.method:
-        raise InvalidKePayloadError(choice.suite.ke or 0)
+    if choice.suite.ke != ke.method:
+        raise InvalidKePayloadError(choice.suite.ke or KeyExchangeMethod.NONE)
     # DERIVE
     entropy = sa.context.entropy
     ours = key_exchange.generate(ke.method, entropy, "rekey_ike_sa.ke")
