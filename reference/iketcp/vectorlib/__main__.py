@@ -4,10 +4,40 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from iketcp.vectorlib import framing
+from iketcp.vectorlib import (
+    cookie,
+    esp_packet,
+    esp_replay,
+    framing,
+    ike_auth,
+    ike_encrypted,
+    ike_keys,
+    key_exchange,
+    message_ids,
+    messages,
+    nat_detection,
+    prf,
+    proposal_choice,
+    ts_narrowing,
+)
 from iketcp.vectorlib.envelope import VectorFile, dump
 
-GENERATORS: Mapping[str, Callable[[], VectorFile]] = {framing.NAME: framing.build}
+GENERATORS: Mapping[str, Callable[[], VectorFile]] = {
+    framing.NAME: framing.build,
+    messages.NAME: messages.build,
+    cookie.NAME: cookie.build,
+    esp_packet.NAME: esp_packet.build,
+    esp_replay.NAME: esp_replay.build,
+    ike_auth.NAME: ike_auth.build,
+    ike_encrypted.NAME: ike_encrypted.build,
+    ike_keys.NAME: ike_keys.build,
+    key_exchange.NAME: key_exchange.build,
+    message_ids.NAME: message_ids.build,
+    nat_detection.NAME: nat_detection.build,
+    prf.NAME: prf.build,
+    proposal_choice.NAME: proposal_choice.build,
+    ts_narrowing.NAME: ts_narrowing.build,
+}
 """What builds each file, by the file's name without ``_test.json``."""
 
 

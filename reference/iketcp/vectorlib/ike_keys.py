@@ -1,0 +1,196 @@
+"""The file ``ike_keys_test.json``: from a shared secret to every key of an SA.
+
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+"""
+
+from collections.abc import Iterator
+
+from iketcp.vectorlib import plain
+from iketcp.vectorlib.assembly import case, group, octets, vector_file
+from iketcp.vectorlib.envelope import Json, VectorFile
+from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase
+
+NAME = "ike_keys"
+SPEC = "RFC 7296 §2.13, §2.14"
+REKEY_SPEC = "RFC 7296 §2.18, §2.14"
+CHILD_SPEC = "RFC 7296 §2.17"
+
+HEADER = [
+    "Keys of IKE SAs and Child SAs. cipher tells the sizes, in octets:"
+    " encryptionKeySize with the salt or nonce behind the key, integrityKeySize 0 with"
+    " a combined-mode cipher. SK_d, SK_pi and SK_pr are as long as the prf's output.",
+    "IkeKeys: skeyseed = prf(ni | nr, gIr), and the seven keys are cut from prf+"
+    "(skeyseed, ni | nr | spiI | spiR) in the order of the members.",
+    "RekeyedIkeKeys: skeyseed = prf(oldSkD, gIr | ni | nr) with the group's prf, which"
+    " is the old IKE SA's; newPrf then gives the keys. SPIs are the new IKE SA's.",
+    "ChildKeys: prf+(skD, gIr | ni | nr), where gIr is empty without a key exchange of"
+    " the Child SA's own; i keys go from the exchange's initiator to its responder.",
+    "Nonces are the payload's contents, without its header.",
+]
+
+NOTES = {
+    "LeadingZero": (
+        "EDGE_CASE",
+        "The shared secret begins with octets of zero, which count.",
+        "Other keys than the peer's, once in 256 exchanges.",
+    ),
+    "NewPrf": (
+        "EDGE_CASE",
+        "The rekey changes the pseudorandom function.",
+        "Taking the new one for SKEYSEED gives other keys than the peer's.",
+    ),
+    "NonceSize": (
+        "EDGE_CASE",
+        "Nonces of the smallest and largest size, or of two sizes.",
+        "Buffers too small, or nonces cut.",
+    ),
+    "Ordinary": ("BASIC", "What every SA derives.", "No tunnel."),
+    "OwnKeyExchange": (
+        "BASIC",
+        "The Child SA has a key exchange of its own.",
+        "Leaving it out gives other keys and no forward secrecy.",
+    ),
+}
+
+
+def build() -> VectorFile:
+    """Build the file's contents.
+
+    Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+    """
+    groups = []
+    for kind, cases in (
+        ("IkeKeys", ike_cases),
+        ("RekeyedIkeKeys", rekey_cases),
+        ("ChildKeys", child_cases),
+    ):
+        for number in plain.PRFS:
+            groups.append(
+                group(
+                    kind,
+                    "iketcp/ike_keys",
+                    list(cases(number)),
+                    prf=number,
+                    prfName=plain.PRF_NAMES[number],
+                )
+            )
+    return vector_file(NAME, "IKE-KEYS", HEADER, NOTES, groups)
+
+
+def ike_keys(number: int, cipher: CipherCase, skeyseed: bytes, seed: bytes) -> Json:
+    """Cut the seven keys from their stream. Source: RFC 7296 §2.14."""
+    prf_key = plain.PRF_SIZES[number]
+    sizes = (
+        prf_key,
+        cipher.integrity_key,
+        cipher.integrity_key,
+        cipher.encryption_key,
+        cipher.encryption_key,
+        prf_key,
+        prf_key,
+    )
+    names = ("skD", "skAi", "skAr", "skEi", "skEr", "skPi", "skPr")
+    stream = plain.prf_plus(number, skeyseed, seed, sum(sizes))
+    return dict(zip(names, plain.cut(stream, *sizes), strict=True))
+
+
+def ike_cases(number: int) -> Iterator[Json]:
+    """Derive the keys of first IKE SAs."""
+    for cipher in CIPHERS if number == 5 else FAMILIES:
+        yield ike_case(number, cipher, cipher.name, "Ordinary")
+    gcm = CIPHERS[2]
+    for sizes in ((16, 16), (256, 256), (16, 256), (33, 48)):
+        comment = f"nonces of {sizes[0]} and {sizes[1]} octets"
+        yield ike_case(number, gcm, comment, "NonceSize", sizes)
+    comment = "shared secret with leading zeros"
+    secret = bytes(2) + octets("leading zeros", 30)
+    yield ike_case(number, gcm, comment, "LeadingZero", g_ir=secret)
+
+
+def ike_case(
+    number: int,
+    cipher: CipherCase,
+    comment: str,
+    flags: str,
+    sizes: tuple[int, int] = (32, 32),
+    g_ir: bytes = b"",
+) -> Json:
+    """Derive the keys of one first IKE SA."""
+    label = f"ike keys {number} {comment}"
+    ni, nr = octets(f"{label} ni", sizes[0]), octets(f"{label} nr", sizes[1])
+    spi_i, spi_r = octets(f"{label} spi i", 8), octets(f"{label} spi r", 8)
+    g_ir = g_ir or octets(f"{label} g^ir", 32)
+    skeyseed = plain.prf(number, ni + nr, g_ir)
+    return case(
+        comment,
+        flags,
+        SPEC,
+        cipher=cipher.json(),
+        ni=ni,
+        nr=nr,
+        spiI=spi_i,
+        spiR=spi_r,
+        gIr=g_ir,
+        skeyseed=skeyseed,
+        **ike_keys(number, cipher, skeyseed, ni + nr + spi_i + spi_r),
+    )
+
+
+def rekey_cases(number: int) -> Iterator[Json]:
+    """Derive the keys of IKE SAs that take the place of an old one."""
+    for new_prf in plain.PRFS:
+        for cipher in (CIPHERS[0], CIPHERS[6]):
+            label = f"rekey {number} {new_prf} {cipher.name}"
+            old_sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
+            g_ir = octets(f"{label} g^ir", 64)
+            ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 40)
+            spi_i, spi_r = octets(f"{label} spi i", 8), octets(f"{label} spi r", 8)
+            skeyseed = plain.prf(number, old_sk_d, g_ir + ni + nr)
+            seed = ni + nr + spi_i + spi_r
+            yield case(
+                f"to {plain.PRF_NAMES[new_prf]}, {cipher.name}",
+                "Ordinary" if new_prf == number else "NewPrf",
+                REKEY_SPEC,
+                cipher=cipher.json(),
+                newPrf=new_prf,
+                oldSkD=old_sk_d,
+                ni=ni,
+                nr=nr,
+                spiI=spi_i,
+                spiR=spi_r,
+                gIr=g_ir,
+                skeyseed=skeyseed,
+                **ike_keys(new_prf, cipher, skeyseed, seed),
+            )
+
+
+def child_cases(number: int) -> Iterator[Json]:
+    """Derive the keys of Child SAs, with and without a key exchange."""
+    for cipher in CIPHERS if number == 5 else FAMILIES:
+        yield child_case(number, cipher, has_exchange=False)
+    for cipher in FAMILIES:
+        yield child_case(number, cipher, has_exchange=True)
+
+
+def child_case(number: int, cipher: CipherCase, has_exchange: bool) -> Json:
+    """Derive the keys of one Child SA."""
+    own = "with" if has_exchange else "without"
+    label = f"child {number} {cipher.name} {own}"
+    sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
+    ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 32)
+    g_ir = octets(f"{label} g^ir", 32) if has_exchange else b""
+    sizes = (cipher.encryption_key, cipher.integrity_key) * 2
+    names = ("encryptionI", "integrityI", "encryptionR", "integrityR")
+    keymat = plain.prf_plus(number, sk_d, g_ir + ni + nr, sum(sizes))
+    keys: Json = dict(zip(names, plain.cut(keymat, *sizes), strict=True))
+    return case(
+        f"{cipher.name}, {own} a key exchange of its own",
+        "OwnKeyExchange" if has_exchange else "Ordinary",
+        CHILD_SPEC,
+        cipher=cipher.json(),
+        skD=sk_d,
+        ni=ni,
+        nr=nr,
+        gIr=g_ir,
+        **keys,
+    )
