@@ -10,22 +10,25 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
 if TYPE_CHECKING:
     from iketcp.config import Configuration
+    from iketcp.net.wake import Wake
     from iketcp.peers import Peer
     from iketcp.peers.sinks import KeyLog, Sink
 
 FAILED = 1
 UNUSABLE = 2
+INTERRUPTED = 130
 
 app = typer.Typer(
     name="iketcp",
@@ -107,49 +110,83 @@ def _run_peer(
     from iketcp.config import load
     from iketcp.net.wake import Wake
     from iketcp.peers import Initiator, Responder
-    from iketcp.peers.control import ControlServer
 
     configuration = load(config, role)
     for warning in configuration.warnings:
         typer.echo(f"iketcp: warning: {warning}", err=True)
     kind = Initiator if role == "initiator" else Responder
-    stop = Wake()
-    with _sinks(configuration, trace) as sinks, _signals(stop):
+    with (
+        contextlib.closing(Wake()) as stop,
+        _sinks(configuration, trace) as sinks,
+        _signals(stop) as signals,
+    ):
         peer = kind(configuration, sinks, _key_log(keylog))
+        signals.hurry = peer.hurry
         try:
-            control = None
-            if configuration.control.socket is not None:
-                control = ControlServer(peer, configuration.control.socket, stop.set)
-                peer.serve("control", control.run, control.stop)
+            _serve_control(peer, stop)
             peer.start()
-            _wait_for_end(peer, stop)
+            peer.on_end(stop.set)
+            stop.wait()
         finally:
             peer.stop()
-    stop.close()
+    if signals.are_impatient:
+        sys.exit(INTERRUPTED)
     if peer.ended_reason is not None:
         typer.echo(f"iketcp: {peer.ended_reason}", err=True)
         sys.exit(FAILED)
 
 
-def _wait_for_end(peer: Peer, stop: Any) -> None:
-    """Wait for a signal, a wish over the control socket, or the peer's own end."""
-    peer.on_end(stop.set)
-    stop.wait()
+def _serve_control(peer: Peer, stop: Wake) -> None:
+    from iketcp.peers.control import ControlServer
+
+    path = peer.configuration.control.socket
+    if path is not None:
+        control = ControlServer(peer, path, stop.set)
+        peer.serve("control", control.run, control.stop)
+
+
+class _Signals:
+    """What signals do: the first ends the peer in order, the second without waiting.
+
+    The third does what it does to any program.
+    """
+
+    def __init__(self, stop: Wake) -> None:
+        self._stop = stop
+        self._before: dict[int, Any] = {}
+        self.are_impatient = False
+        self.hurry: Callable[[], None] = lambda: None
+
+    def install(self) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            is_ignored = signal.getsignal(number) == signal.SIG_IGN
+            if number == signal.SIGHUP and is_ignored:
+                continue  # nohup
+            self._before[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if not self._stop.is_set():
+            self._stop.set()
+            return
+        self.are_impatient = True
+        self.hurry()
+        for each in self._before:
+            signal.signal(each, signal.SIG_DFL)
 
 
 @contextlib.contextmanager
-def _signals(stop: Any) -> Iterator[None]:
-    """Let SIGINT and SIGTERM end the peer in order."""
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    before = {n: signal.signal(n, handle) for n in (signal.SIGINT, signal.SIGTERM)}
+def _signals(stop: Wake) -> Iterator[_Signals]:
+    """Let signals end the peer; a closed terminal does so, too."""
+    signals = _Signals(stop)
+    signals.install()
     try:
-        yield
+        yield signals
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        signals.restore()
 
 
 def _key_log(folder: Path | None) -> KeyLog | None:
@@ -180,9 +217,9 @@ def _sinks(configuration: Configuration, trace: str | None) -> Iterator[list[Sin
     options = configuration.log
     with contextlib.ExitStack() as stack:
         try:
-            log = sys.stderr
+            log: TextIO = sys.stderr
             if options.file is not None:
-                log = stack.enter_context(options.file.open("a"))
+                log = _open(stack, options.file, "a")
             sinks: list[Sink] = []
             if options.format == "json":
                 sinks.append(JsonLines(log))
@@ -195,13 +232,27 @@ def _sinks(configuration: Configuration, trace: str | None) -> Iterator[list[Sin
                 logger.addHandler(handler)
                 stack.callback(logger.removeHandler, handler)
                 sinks.append(LogLines(logger))
-            if trace == "-":
-                sinks.append(JsonLines(sys.stdout))
-            elif trace is not None:
-                sinks.append(JsonLines(stack.enter_context(open(trace, "w"))))
+            if trace is not None:
+                # stdout under a number of its own: closing it at the end is ours.
+                target = os.dup(1) if trace == "-" else trace
+                sinks.append(JsonLines(_open(stack, target, "w")))
         except OSError as error:
             raise EnvironmentProblem(f"cannot write the log: {error}") from error
         yield sinks
+
+
+def _open(
+    stack: contextlib.ExitStack, file: str | Path | int, mode: Literal["a", "w"]
+) -> TextIO:
+    """Open a file to write; that its reader goes away is no reason to complain."""
+    stream = open(file, mode, encoding="utf-8")  # noqa: SIM115  (the stack closes it)
+
+    def close() -> None:
+        with contextlib.suppress(OSError):
+            stream.close()
+
+    stack.callback(close)
+    return stream
 
 
 @app.command()
@@ -220,7 +271,7 @@ def status(
     from iketcp.status_view import find_socket, render
 
     answer = ask(find_socket(socket, role), {"command": "status"})
-    if as_json:
+    if as_json and "error" not in answer:
         typer.echo(json.dumps(answer, indent=2))
     else:
         render(answer)

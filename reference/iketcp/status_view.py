@@ -35,12 +35,22 @@ def find_socket(path: Path | None, role: str) -> Path:
 
 
 def render(answer: dict[str, Any], console: Console | None = None) -> None:
-    """Print a status answer as tables."""
-    console = console or Console()
+    """Print a status answer as tables.
+
+    Names that a peer chose are shown as they are, never read as markup.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The answer is none.
+    """
+    if "error" in answer:
+        raise EnvironmentProblem(f"the peer answers: {answer['error']}")
+    console = console or Console(markup=False, highlight=False, emoji=False)
     tunnel, rates = answer["tunnel"], answer["rates"]
     addresses = ", ".join(tunnel["addresses"]) or "no address"
     console.print(
-        f"[bold]{answer['role']}[/], up {answer['up_seconds']:g} s; "
+        f"{answer['role']}, up {answer['up_seconds']:g} s; "
         f"{tunnel['device']} MTU {tunnel['mtu']}, {addresses}; "
         f"in {_rate(rates['bits_per_second_in'])}, "
         f"out {_rate(rates['bits_per_second_out'])}"

@@ -171,7 +171,8 @@ TUN = Table(
                 {"auto": None, "none": ()}, list_of(network(), "networks", most=4096)
             ),
             'Networks routed into the tunnel; "auto" takes the remote traffic '
-            "selectors.",
+            "selectors of each Child SA that comes up and, as a responder, the "
+            "pool. A responder routes everything only if told so here.",
             default="auto",
         ),
         Key(

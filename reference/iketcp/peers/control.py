@@ -13,6 +13,7 @@ import json
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,22 @@ MAX_LINE = 65536
 """Octets of the longest request."""
 
 CLIENT_SECONDS = 5.0
-"""A client that says nothing for this long is hung up on."""
+"""A client that takes longer for one request is hung up on."""
+
+SHORTAGE_SECONDS = 0.1
+"""Choice: pause after a client could not be accepted."""
+
+MAX_SHOWN = 64
+"""Characters of an unknown command that are repeated."""
+
+MAX_LOOKS = 8
+"""Choice: how often tables that change are looked at again."""
 
 
 def status(peer: Peer) -> dict[str, Any]:
     """Describe a running peer: SAs, connections, counters and rates."""
     now = peer.clock.now()
-    endpoint = peer.endpoint
-    picture = snapshot(endpoint.tables, endpoint.counters.dropped, now)
+    picture = _snapshot(peer, now)
     for entry in picture["connections"]:
         connection = peer.connections.get(entry["connection"])
         if connection is not None:
@@ -62,6 +71,15 @@ def status(peer: Peer) -> dict[str, Any]:
     }
 
 
+def _snapshot(peer: Peer, now: float) -> dict[str, Any]:
+    """Look at the tables while others change them; they are read without a lock."""
+    endpoint = peer.endpoint
+    for _ in range(MAX_LOOKS):
+        with contextlib.suppress(RuntimeError):  # a table grew while it was read
+            return snapshot(endpoint.tables, endpoint.counters.dropped, now)
+    return snapshot(endpoint.tables, endpoint.counters.dropped, now)
+
+
 class ControlServer:
     """Serves one peer's control socket, one client at a time.
 
@@ -73,6 +91,8 @@ class ControlServer:
         The socket; a stale one is replaced, a live one is an error.
     ask_to_end : Callable[[], None]
         Called when a client asks for the end.
+    client_seconds : float
+        How long one client has for a request and for taking the answer.
 
     Raises
     ------
@@ -80,58 +100,104 @@ class ControlServer:
         Another process answers on the socket, or it cannot be made.
     """
 
-    def __init__(self, peer: Peer, path: Path, ask_to_end: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        peer: Peer,
+        path: Path,
+        ask_to_end: Callable[[], None],
+        client_seconds: float = CLIENT_SECONDS,
+    ) -> None:
         self._peer = peer
         self._path = path
         self._ask_to_end = ask_to_end
+        self._client_seconds = client_seconds
         self._stop = Wake()
-        self._socket = _listen(path)
+        try:
+            self._socket, self._inode = _listen(path)
+        except EnvironmentProblem:
+            self._stop.close()
+            raise
 
     def run(self) -> None:
         """Thread body: answer until :meth:`stop`."""
-        poller = select.poll()
-        poller.register(self._socket.fileno(), select.POLLIN)
-        poller.register(self._stop.fileno(), select.POLLIN)
-        while not self._stop.is_set():
-            poller.poll()
-            if self._stop.is_set():
-                break
-            with contextlib.suppress(OSError):
-                client, _ = self._socket.accept()
-                with client:
+        try:
+            while self._wait(self._socket, select.POLLIN, None):
+                try:
+                    client, _ = self._socket.accept()
+                except OSError:
+                    self._stop.wait(SHORTAGE_SECONDS)  # no descriptor left, perhaps
+                    continue
+                with client, contextlib.suppress(OSError):
+                    client.setblocking(False)
                     self._serve(client)
-        self._socket.close()
-        with contextlib.suppress(OSError):
-            self._path.unlink()
-        self._stop.close()
+        finally:
+            self.close()
 
     def stop(self) -> None:
-        """Make :meth:`run` return."""
+        """Make :meth:`run` return, whatever its client does."""
         self._stop.set()
 
+    def close(self) -> None:
+        """Give socket and file back; :meth:`run` does it by itself."""
+        self._socket.close()
+        with contextlib.suppress(OSError):
+            if self._path.lstat().st_ino == self._inode:
+                self._path.unlink()
+        self._stop.close()
+
+    def _wait(
+        self, waited_for: socket.socket, event: int, deadline: float | None
+    ) -> bool:
+        """Wait for a socket; False if it is time to stop, or the deadline is over."""
+        poller = select.poll()
+        poller.register(self._stop.fileno(), select.POLLIN)
+        poller.register(waited_for.fileno(), event)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        ready = poller.poll(None if left is None else left * 1000)
+        return bool(ready) and not self._stop.is_set()
+
     def _serve(self, client: socket.socket) -> None:
-        """Answer the lines of one client until it hangs up."""
-        client.settimeout(CLIENT_SECONDS)
-        with client.makefile("rwb") as file:
-            while line := file.readline(MAX_LINE):
-                answer = self._answer(line)
-                file.write(json.dumps(answer).encode() + b"\n")
-                file.flush()
-                if self._stop.is_set():
+        """Answer the lines of one client until it hangs up, or takes too long."""
+        waiting = b""
+        while True:
+            deadline = time.monotonic() + self._client_seconds
+            while b"\n" not in waiting:
+                if len(waiting) > MAX_LINE:
+                    too_long = {"error": f"a line has at most {MAX_LINE} octets"}
+                    self._send(client, too_long, deadline)
                     return
+                if not self._wait(client, select.POLLIN, deadline):
+                    return
+                octets = client.recv(MAX_LINE)
+                if not octets:
+                    return
+                waiting += octets
+            line, _, waiting = waiting.partition(b"\n")
+            if not self._send(client, self._answer(line), deadline):
+                return
+
+    def _send(
+        self, client: socket.socket, answer: dict[str, Any], deadline: float
+    ) -> bool:
+        octets = json.dumps(answer).encode() + b"\n"
+        while octets:
+            if not self._wait(client, select.POLLOUT, deadline):
+                return False
+            octets = octets[client.send(octets) :]
+        return True
 
     def _answer(self, line: bytes) -> dict[str, Any]:
         try:
             request = json.loads(line)
             command = request["command"]
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": "a JSON object with a command is wanted"}
         peer = self._peer
         match command:
             case "status":
                 return status(peer)
             case "rekey-child":
-                peer.rekey_child(str(request.get("name", "")))
+                return self._rekey_child(str(request.get("name", "")))
             case "rekey-ike":
                 peer.rekey_ike()
             case "cut":
@@ -139,11 +205,19 @@ class ControlServer:
             case "delete":
                 self._ask_to_end()
             case _:
-                return {"error": f"unknown command {command!r}"}
+                return {"error": f"unknown command {str(command)[:MAX_SHOWN]!r}"}
         return {"done": command}
 
+    def _rekey_child(self, name: str) -> dict[str, Any]:
+        children = list(self._peer.endpoint.tables.children.values())
+        if not any(live.name == name for live in children):
+            return {"error": f"there is no Child SA named {name[:MAX_SHOWN]!r}"}
+        self._peer.rekey_child(name)
+        return {"done": "rekey-child"}
 
-def _listen(path: Path) -> socket.socket:
+
+def _listen(path: Path) -> tuple[socket.socket, int]:
+    """Make the socket; return it with the inode of its file."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         _remove_stale(path)
@@ -153,7 +227,9 @@ def _listen(path: Path) -> socket.socket:
             listener.bind(str(path))
         finally:
             os.umask(mask)
+        listener.setblocking(False)
         listener.listen(8)
+        inode = path.lstat().st_ino
     except OSError as error:
         listener.close()
         raise EnvironmentProblem(
@@ -162,7 +238,7 @@ def _listen(path: Path) -> socket.socket:
     except EnvironmentProblem:
         listener.close()
         raise
-    return listener
+    return listener, inode
 
 
 def _remove_stale(path: Path) -> None:
@@ -170,11 +246,14 @@ def _remove_stale(path: Path) -> None:
     if not path.is_socket():
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.setblocking(False)
         try:
             probe.connect(str(path))
-        except OSError:
+        except (ConnectionRefusedError, FileNotFoundError):
             path.unlink(missing_ok=True)
             return
+        except BlockingIOError:
+            pass  # somebody listens, and has much to do
     raise EnvironmentProblem(f"another peer already answers on {path}")
 
 

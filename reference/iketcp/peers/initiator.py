@@ -8,53 +8,71 @@ Source: RFC 9329 §6.1
 
 from __future__ import annotations
 
+import select
 import threading
+from concurrent.futures import Future
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any
 
 from iketcp.effects import IkeSaClosed
 from iketcp.errors import IketcpError
 from iketcp.net.tcp import ConnectionBroken, TcpConnection, connect, resolve_host
+from iketcp.net.wake import Wake
 from iketcp.peers.peer import Peer
+
+Addresses = tuple[IPv4Address | IPv6Address, ...]
 
 
 class Initiator(Peer):
-    """The TCP Originator of one session.
+    """The TCP Originator of one session; parameters as of :class:`Peer`.
 
     Source: RFC 9329 §6.1
     """
 
-    def _open(self) -> None:
-        self._asked = threading.Event()
-        self._delay = 0.0
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        self._wishes = threading.Condition()
+        self._wished_delay: float | None = None
         self._attempt = 0
-        self._spawn("originator", self._run_originator)
+        self._is_up = False
+        super().__init__(*arguments, **named)
+
+    def _open(self) -> None:
+        self._threads.spawn("originator", self._run_originator)
         self.execute(self.endpoint.initiate())
 
     def _connect_after(self, delay_seconds: float) -> None:
-        self._delay = delay_seconds
-        self._asked.set()
+        """Wish for a connection; several wishes are one, with the longest delay."""
+        with self._wishes:
+            self._wished_delay = max(delay_seconds, self._wished_delay or 0.0)
+            self._wishes.notify_all()
 
     def _close_openers(self) -> None:
-        if hasattr(self, "_asked"):
-            self._asked.set()
+        with self._wishes:
+            self._wishes.notify_all()
+
+    def _sa_established(self) -> None:
+        self._is_up = True
 
     def _sa_closed(self, effect: IkeSaClosed) -> None:
-        """A session that never came up will not come up by trying again."""
-        if not self._was_established and not self.is_stopping:
+        """A session that never came up will not come up by trying again.
+
+        One that did is followed by another: the endpoint asks for a connection. The
+        same holds for that one.
+        """
+        was_up, self._is_up = self._is_up, False
+        if not was_up:
             self._fail(effect.reason)
 
     def _run_originator(self) -> None:
         """Thread body: connect whenever the endpoint asks for it."""
-        while True:
-            self._asked.wait()
-            if self.is_stopping:
-                return
-            self._asked.clear()
-            if self._delay and self._stop.wait(self._delay):
+        while (delay := self._next_wish()) is not None:
+            if delay and self._leaving.wait(delay):
                 return
             try:
                 connection = self._connect()
             except ConnectionBroken as error:
-                self.tell("connect-failed", {"reason": str(error)})
+                fields = {"reason": str(error), "attempt": self._attempt}
+                self.tell("connect-failed", fields)
                 self.execute(self.endpoint.connection_failed(self.clock.now()))
                 continue
             except IketcpError as error:
@@ -62,10 +80,21 @@ class Initiator(Peer):
                 return
             if connection is None:
                 return
+            with self._wishes:
+                self._wished_delay = None  # whoever wished for a connection has one
             self.run_connection(connection, is_tcp_originator=True)
 
+    def _next_wish(self) -> float | None:
+        """Wait for a wish; its delay in seconds, or ``None`` when stopping."""
+        with self._wishes:
+            self._wishes.wait_for(
+                lambda: self.is_stopping or self._wished_delay is not None
+            )
+            delay, self._wished_delay = self._wished_delay, None
+            return None if self.is_stopping else delay
+
     def _connect(self) -> TcpConnection | None:
-        """Try the peer's addresses in turn, one an attempt.
+        """Try the peer's addresses in turn, one an attempt; ``None`` when stopping.
 
         Raises
         ------
@@ -74,7 +103,9 @@ class Initiator(Peer):
         """
         options = self.configuration
         transport = options.transport
-        addresses = resolve_host(options.remote.address or "")
+        addresses = self._look_up(options.remote.address or "")
+        if addresses is None:
+            return None
         address = addresses[self._attempt % len(addresses)]
         self._attempt += 1
         return connect(
@@ -82,7 +113,57 @@ class Initiator(Peer):
             options.remote.port,
             transport.connect_timeout_seconds,
             local_address=options.local.address,
-            stop=self._stop,
+            stop=self._leaving,
             dscp=transport.dscp,
             queue_limit=transport.send_queue_octets,
         )
+
+    def _look_up(self, host: str) -> Addresses | None:
+        """Find the peer's addresses, of our family if we connect from a given one.
+
+        Raises
+        ------
+        ConnectionBroken
+            There is none; another attempt may succeed.
+        """
+        try:
+            found: Addresses | None = (ip_address(host),)
+        except ValueError:
+            found = self._ask_resolver(host)
+        local = self.configuration.local.address
+        if local is None or found is None:
+            return found
+        version = ip_address(local).version
+        fitting = tuple(a for a in found if a.version == version)
+        if not fitting:
+            raise ConnectionBroken(f"{host} has no IPv{version} address, as {local} is")
+        return fitting
+
+    def _ask_resolver(self, host: str) -> Addresses | None:
+        """Ask the system for the addresses of a name; ``None`` when stopping.
+
+        The system's resolver cannot be interrupted. It works in a thread that is left
+        to itself when the peer stops meanwhile.
+
+        Raises
+        ------
+        ConnectionBroken
+            The name has no address, or nobody answers.
+        """
+        future: Future[Addresses] = Future()
+        done = Wake()
+
+        def look_up() -> None:
+            try:
+                future.set_result(resolve_host(host))
+            except Exception as error:  # it is raised where it is waited for
+                future.set_exception(error)
+            done.set()
+
+        threading.Thread(target=look_up, name="iketcp-lookup", daemon=True).start()
+        poller = select.poll()
+        poller.register(done.fileno(), select.POLLIN)
+        poller.register(self._leaving.fileno(), select.POLLIN)
+        poller.poll()
+        done.close()
+        return None if self.is_stopping else future.result()

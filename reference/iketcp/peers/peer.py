@@ -10,12 +10,14 @@ Source: RFC 9329 §6
 
 from __future__ import annotations
 
+import contextlib
 import select
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
-from iketcp.config import Configuration, TransportConfig
+from iketcp.config import Configuration
 from iketcp.effects import (
     ChildSaInstalled,
     CloseConnection,
@@ -34,35 +36,21 @@ from iketcp.endpoint import Endpoint
 from iketcp.environment import Clock, Entropy
 from iketcp.errors import IketcpError
 from iketcp.ike.nat_detection import Path
-from iketcp.mapping import MappingPolicy
 from iketcp.net.system import SystemClock, SystemEntropy
 from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.wake import Wake
+from iketcp.peers.limits import mapping_policy
+from iketcp.peers.lines import Lines
 from iketcp.peers.rates import Rates
 from iketcp.peers.sinks import KeyLog, Sink
+from iketcp.peers.threads import ThreadGroup, describe_surprise
 from iketcp.peers.tunnel import Tunnel
 
 GOODBYE_SECONDS = 3.0
 """Choice: how long the answer to our DELETE is awaited at the end."""
 
 JOIN_SECONDS = 10.0
-"""A thread that does not end by then is a defect, and said."""
-
-
-def mapping_policy(transport: TransportConfig) -> MappingPolicy:
-    """Take the limits of the mapping from a configuration."""
-    return MappingPolicy(
-        first_message_seconds=transport.prefix_deadline_seconds,
-        extraneous_seconds=transport.extraneous_idle_seconds,
-        linger_seconds=transport.linger_seconds,
-        cookie_seconds=transport.cookie_wait_seconds,
-        unknown_spi_limit=transport.unknown_spi_limit,
-        corrupt_limit=transport.corrupt_limit,
-        half_open_limit=transport.half_open_limit,
-        half_open_address_limit=transport.half_open_limit_per_address,
-        reconnect_seconds=transport.reconnect_first_seconds,
-        reconnect_limit_seconds=transport.reconnect_max_seconds,
-    )
+"""Threads that do not end by then are a defect, and said."""
 
 
 class Peer(ABC):
@@ -102,7 +90,8 @@ class Peer(ABC):
             threading.Lock,
         )
         self.rates = Rates()
-        self.connections: dict[ConnectionId, TcpConnection] = {}
+        self._lines = Lines()
+        self.connections = self._lines.open
         self._sinks = tuple(sinks)
         self._key_log = key_log
         # Reading waits until a delivered batch is through: the machine answers what it
@@ -110,16 +99,28 @@ class Peer(ABC):
         self._device_turn = threading.Lock()
         self._last_id = 0
         self._id_lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._stop = Wake()
-        self._timer_wake = Wake()
+        self._threads = ThreadGroup(self._thread_failed)
         self._changed = threading.Condition()
         self._ended_reason: str | None = None
         self._tell_end: Callable[[], None] = lambda: None
         self._stoppers: list[Callable[[], None]] = []
-        self._was_established = False
-        self.tunnel = Tunnel(configuration)
+        self._stop_lock = threading.RLock()
+        self._is_stopped = False
+        self._is_hurried = False
+        with contextlib.ExitStack() as undo:
+            self._leaving = self._make_wake(undo)  # no new connections, nor sessions
+            self._parted = self._make_wake(undo)  # the good-bye is over
+            self._stop = self._make_wake(undo)  # every thread ends
+            self._timer_wake = self._make_wake(undo)
+            self.tunnel = Tunnel(configuration)
+            self._close_wakes = undo.pop_all().close
         self.started_at = self.clock.now()
+
+    @staticmethod
+    def _make_wake(undo: contextlib.ExitStack) -> Wake:
+        wake = Wake()
+        undo.callback(wake.close)
+        return wake
 
     # --- life -------------------------------------------------------------------------
 
@@ -134,12 +135,12 @@ class Peer(ABC):
         try:
             self.tunnel.start()
             self._open()
-        except IketcpError:
+            self._trace_tunnel()
+            self._threads.spawn("timer", self._run_timer)
+            self._threads.spawn("tunnel", self._run_tunnel)
+        except BaseException:
             self.stop()
             raise
-        self._trace_tunnel()
-        self._spawn("timer", self._run_timer)
-        self._spawn("tunnel", self._run_tunnel)
 
     @abstractmethod
     def _open(self) -> None:
@@ -151,45 +152,61 @@ class Peer(ABC):
     def stop(self) -> None:
         """End every session with DELETE, close everything, restore the machine.
 
-        Idempotent; returns when no thread of this peer is left.
+        No session begins any more, those there are get DELETE and a moment to answer
+        it, then connections and threads end, and the tunnel device goes last.
+        Idempotent, from any thread; returns when no thread of this peer is left.
 
         Source: RFC 9329 §6.1
         """
-        if self._stop.is_set():
-            self._join()
-            return
-        self.execute(self.endpoint.delete_all(self.clock.now()))
-        with self._changed:
-            self._changed.wait_for(
-                lambda: not self.endpoint.has_sessions, GOODBYE_SECONDS
-            )
-        self._stop.set()
-        self._timer_wake.set()
-        self._close_openers()
-        for stop in self._stoppers:
-            stop()
-        for connection in list(self.connections.values()):
-            connection.stop()
-        self._join()
-        for problem in self.tunnel.close():
-            self.tell("problem", {"text": problem})
-        self._stop.close()
-        self._timer_wake.close()
+        with self._stop_lock:
+            if self._is_stopped:
+                return
+            self._is_stopped = True
+            self._leaving.set()
+            self._close_openers()
+            self._close_idle()
+            self._say_goodbye()
+            self._stop.set()
+            self._timer_wake.set()
+            for stop in self._stoppers:
+                stop()
+            for _, connection in self._lines.all():
+                if self._is_hurried:
+                    connection.abort()
+                else:
+                    connection.stop()
+            left = self._threads.join(JOIN_SECONDS)
+            for problem in self.tunnel.close():
+                self.tell("problem", {"text": problem})
+            for name in left:
+                self.tell("problem", {"text": f"thread {name} does not end"})
+            if not left:
+                self._close_wakes()  # with nobody left who could be polling them
 
-    def _join(self) -> None:
-        current = threading.current_thread()
-        for thread in list(self._threads):
-            if thread is not current:
-                thread.join(JOIN_SECONDS)
-                if thread.is_alive():
-                    self.tell("problem", {"text": f"thread {thread.name} does not end"})
+    def hurry(self) -> None:
+        """Do not wait for the peer when stopping; safe in a signal handler."""
+        self._is_hurried = True
+        self._parted.set()
+
+    def _close_idle(self) -> None:
+        """Close connections that carry no session: all they could do is begin one."""
+        for id, connection in self._lines.all():
+            stream = self.endpoint.tables.streams.get(id)
+            if stream is None or stream.connection.session is None:
+                connection.stop()
+
+    def _say_goodbye(self) -> None:
+        """Delete every session, and wait for the answers, but not for long."""
+        self.execute(self.endpoint.delete_all(self.clock.now()))
+        if self._carries_sessions():
+            self._parted.wait(GOODBYE_SECONDS)
 
     def serve(
         self, name: str, body: Callable[[], None], stop: Callable[[], None]
     ) -> None:
         """Run a thread beside the peer's own; ``stop`` is called when the peer ends."""
         self._stoppers.append(stop)
-        self._spawn(name, body)
+        self._threads.spawn(name, body)
 
     def on_end(self, tell: Callable[[], None]) -> None:
         """Have ``tell`` called once this peer cannot go on by itself."""
@@ -197,17 +214,10 @@ class Peer(ABC):
         if self._ended_reason is not None:
             tell()
 
-    def _spawn(self, name: str, body: Callable[[], None]) -> None:
-        """Start a thread and forget those that have ended."""
-        self._threads = [t for t in self._threads if t.is_alive() or not t.ident]
-        thread = threading.Thread(target=body, name=f"iketcp-{name}", daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
     @property
     def is_stopping(self) -> bool:
         """The peer is on its way out."""
-        return self._stop.is_set()
+        return self._leaving.is_set()
 
     def wait_until(
         self, is_so: Callable[[], bool], timeout_seconds: float | None = None
@@ -229,9 +239,7 @@ class Peer(ABC):
         is_control = False
         for effect in effects:
             if isinstance(effect, Transmit):
-                connection = self.connections.get(effect.connection)
-                if connection is not None:
-                    connection.send(effect.octets, effect.droppable)
+                self._lines.transmit(effect)
             elif isinstance(effect, DeliverInner):
                 self._deliver(effect)
             else:
@@ -241,6 +249,13 @@ class Peer(ABC):
             self._timer_wake.set()
             with self._changed:
                 self._changed.notify_all()
+            if self.is_stopping and not self._carries_sessions():
+                self._parted.set()
+
+    def _carries_sessions(self) -> bool:
+        """Tell whether anybody is left who could answer."""
+        streams = list(self.endpoint.tables.streams.values())
+        return any(stream.connection.session is not None for stream in streams)
 
     def _deliver(self, effect: DeliverInner) -> None:
         try:
@@ -254,18 +269,15 @@ class Peer(ABC):
             case Trace():
                 self.tell(effect.kind, effect.fields)
             case CloseConnection():
-                connection = self.connections.get(effect.connection)
-                if connection is not None:
-                    connection.stop()  # its own thread closes it
+                self._lines.stop(effect.connection)
             case OpenConnection():
                 self._connect_after(effect.delay_seconds)
             case IkeSaEstablished():
-                self._was_established = True
+                self._sa_established()
             case IkeSaClosed():
                 self._sa_closed(effect)
             case IkeKeysDerived():
-                if self._key_log is not None:
-                    self._key_log.ike_keys(effect)
+                self._log_keys(lambda log: log.ike_keys(effect))
             case ChildSaInstalled() | ConfigurationAssigned():
                 self._fit_tunnel(effect)
             case _:
@@ -274,8 +286,11 @@ class Peer(ABC):
     def _connect_after(self, delay_seconds: float) -> None:
         """Connect to the peer; only an initiator does."""
 
+    def _sa_established(self) -> None:
+        """A session came up; only an initiator cares."""
+
     def _sa_closed(self, effect: IkeSaClosed) -> None:
-        """An IKE SA ended; only an initiator cares."""
+        """A session ended; only an initiator cares."""
 
     def _fit_tunnel(self, effect: ChildSaInstalled | ConfigurationAssigned) -> None:
         """Put addresses, routes and MTU in place; a refusal ends the peer."""
@@ -284,25 +299,35 @@ class Peer(ABC):
                 self.tunnel.assign(effect)
                 return
             path = effect.path
-            if self._key_log is not None:
-                self._key_log.child_keys(
-                    effect.parameters,
-                    str(path.local_address),
-                    str(path.remote_address),
-                )
+            local, remote = str(path.local_address), str(path.remote_address)
+            self._log_keys(lambda log: log.child_keys(effect.parameters, local, remote))
             if self.tunnel.child_installed(effect, path.remote_address):
                 self._trace_tunnel()
         except IketcpError as error:
             self._fail(str(error))
 
+    def _log_keys(self, write: Callable[[KeyLog], None]) -> None:
+        if self._key_log is None:
+            return
+        try:
+            write(self._key_log)
+        except OSError as error:
+            self._key_log = None
+            self.tell("problem", {"text": f"keys are no longer written: {error}"})
+
     def _fail(self, reason: str) -> None:
         """Note what keeps this peer from going on, and tell whoever waits."""
-        self.tell("problem", {"text": reason})
         with self._changed:
-            if self._ended_reason is None:
-                self._ended_reason = reason
+            if self._ended_reason is not None or self.is_stopping:
+                return
+            self._ended_reason = reason
             self._changed.notify_all()
+        self.tell("problem", {"text": reason})
         self._tell_end()
+
+    def _thread_failed(self, name: str, error: Exception) -> None:
+        """End in order after a defect: half a peer is worse than none."""
+        self._fail(f"thread {name}: {describe_surprise(error)}")
 
     @property
     def ended_reason(self) -> str | None:
@@ -310,10 +335,15 @@ class Peer(ABC):
         return self._ended_reason
 
     def tell(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Tell every sink of an event."""
+        """Tell every sink of an event; one that fails is told of nothing more."""
         now = self.clock.now()
         for sink in self._sinks:
-            sink(now, kind, fields)
+            try:
+                sink(now, kind, fields)
+            except Exception as error:  # a log is not worth a tunnel
+                self._sinks = tuple(s for s in self._sinks if s is not sink)
+                text = f"a log is given up: {describe_surprise(error)}"
+                self.tell("problem", {"text": text})
 
     def _trace_tunnel(self) -> None:
         fields: dict[str, object] = {
@@ -337,30 +367,49 @@ class Peer(ABC):
         id = self._new_id()
         local, remote = connection.local_address, connection.remote_address
         path = Path(local.address, local.port, remote.address, remote.port)
-        path_mtu = min(connection.path_mtu, self.configuration.transport.path_mtu)
-        self.connections[id] = connection
+        self._lines.add(id, connection)
         reason = "closed by us"
         try:
-            now = self.clock.now()
-            self.execute(
-                self.endpoint.connection_opened(
-                    id, path, is_tcp_originator, now, path_mtu
-                )
-            )
-            while (octets := connection.wait_and_receive()) is not None:
-                if not octets:
-                    reason = "closed by the peer"
-                    break
-                now = self.clock.now()
-                self.execute(self.endpoint.octets_received(id, octets, now))
+            # stop() looks for connections after it has begun to leave: whichever of us
+            # comes second sees the other.
+            if not self.is_stopping:
+                reason = self._feed(id, path, connection, is_tcp_originator)
         except ConnectionBroken as error:
             reason = str(error)
+        except Exception as error:  # must not end what other connections carry
+            reason = describe_surprise(error)
+            self.tell("problem", {"text": f"connection {id}: {reason}"})
         finally:
             connection.close()
-            self.connections.pop(id, None)
+            self._lines.remove(id)
             self.rates.connection_ended(connection)
             lost = self.endpoint.connection_lost(id, reason, self.clock.now())
             self.execute(lost)
+
+    def _feed(
+        self,
+        id: ConnectionId,
+        path: Path,
+        connection: TcpConnection,
+        is_tcp_originator: bool,
+    ) -> str:
+        """Hand what one connection delivers to the endpoint; returns why it ended."""
+        path_mtu = min(connection.path_mtu, self.configuration.transport.path_mtu)
+        now = self.clock.now()
+        opened = partial(
+            self.endpoint.connection_opened, id, path, is_tcp_originator, now, path_mtu
+        )
+        effects = self._lines.begin(id, opened)
+        if id not in self.endpoint.tables.streams:
+            connection.close(graceful=False)  # refused: not worth a moment's wait
+        self.execute(effects)
+        while (octets := connection.wait_and_receive()) is not None:
+            if not octets:
+                return "closed by the peer"
+            now = self.clock.now()
+            received = partial(self.endpoint.octets_received, id, octets, now)
+            self.execute(self._lines.take(id, received))
+        return "closed by us"
 
     def _run_tunnel(self) -> None:
         """Thread body: seal what the machine sends into the tunnel device."""
@@ -377,8 +426,7 @@ class Peer(ABC):
                 else:
                     poller.poll()
         except IketcpError as error:
-            if not self._stop.is_set():
-                self._fail(str(error))
+            self._fail(str(error))
 
     def _run_timer(self) -> None:
         """Thread body: wake when the endpoint has something due."""

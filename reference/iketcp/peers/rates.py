@@ -43,9 +43,16 @@ class Rates:
         with self._lock:
             if self._samples and now - self._samples[-1].at < SAMPLE_SECONDS:
                 return
-            octets_in = self._ended_in + sum(c.octets_in for c in live)
-            octets_out = self._ended_out + sum(c.octets_out for c in live)
-            self._samples.append(_Sample(now, octets_in, octets_out))
+            sample = _Sample(
+                now,
+                self._ended_in + sum(c.octets_in for c in live),
+                self._ended_out + sum(c.octets_out for c in live),
+            )
+            if self._samples:
+                # One that is ending may be on neither side of the sum for a moment.
+                last = self._samples[-1]
+                sample = _Sample(now, *map(max, sample[1:], last[1:]))
+            self._samples.append(sample)
             while now - self._samples[0].at > WINDOW_SECONDS:
                 self._samples.popleft()
 

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from functools import partial
 
-from iketcp.net.tcp import Listener, SocketAddress
+from iketcp.errors import EnvironmentProblem
+from iketcp.net.tcp import Listener, SocketAddress, TcpConnection
 from iketcp.peers.peer import Peer
 
 
 class Responder(Peer):
-    """Waits for TCP Originators on one port.
+    """Waits for TCP Originators on one port; parameters as of :class:`Peer`.
 
     Source: RFC 9329 §2
     """
@@ -29,7 +30,7 @@ class Responder(Peer):
             queue_limit=options.transport.send_queue_octets,
         )
         self.tell("listening", {"address": str(self._listener.address)})
-        self._spawn("accept", self._run_accept)
+        self._threads.spawn("accept", partial(self._run_accept, self._listener))
 
     @property
     def address(self) -> SocketAddress:
@@ -38,14 +39,18 @@ class Responder(Peer):
             raise LookupError("not started")
         return self._listener.address
 
-    def _run_accept(self) -> None:
+    def _run_accept(self, listener: Listener) -> None:
         """Thread body: one new thread for each connection."""
-        listener = self._listener
-        while listener is not None and not self.is_stopping:
-            connection = listener.accept()
-            if connection is None:
-                return
-            self._spawn("connection", partial(self.run_connection, connection, False))
+        while (connection := listener.accept()) is not None:
+            self._serve(connection)
+
+    def _serve(self, connection: TcpConnection) -> None:
+        body = partial(self.run_connection, connection, False)
+        try:
+            self._threads.spawn("connection", body)
+        except EnvironmentProblem as error:
+            connection.close(graceful=False)
+            self.tell("problem", {"text": str(error)})
 
     def _close_openers(self) -> None:
         if self._listener is not None:

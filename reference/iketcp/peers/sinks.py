@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -23,7 +25,9 @@ from iketcp.keylog import esp_line, ike_line
 Sink = Callable[[float, str, Mapping[str, object]], None]
 """Called with the time in seconds, the kind of event and its fields."""
 
-_WARNINGS = frozenset({"child-sa-failed", "refused", "exchange-failed", "problem"})
+_WARNINGS = frozenset(
+    {"child-sa-failed", "connect-failed", "exchange-failed", "problem", "refused"}
+)
 _DETAILS = frozenset({"ike-message", "ike-keys", "child-keys", "nat-detection"})
 
 
@@ -43,14 +47,16 @@ class JsonLines:
 
     def __call__(self, now: float, kind: str, fields: Mapping[str, object]) -> None:
         """Write one event; a reader that has gone away is no error."""
-        line = json.dumps({"time": round(now, 6), "kind": kind, **fields})
+        event = {"time": round(now, 6), "kind": kind, **fields}
+        line = json.dumps(event, default=str)
         with self._lock:
             if not self._is_read:
                 return
             try:
                 self._stream.write(line + "\n")
                 self._stream.flush()
-            except (BrokenPipeError, ValueError):
+            except (OSError, ValueError):
+                # Gone, full or closed: what was lost in between would not be noticed.
                 self._is_read = False
 
 
@@ -78,13 +84,17 @@ class LogLines:
             self._logger.log(level, "%s %s", kind, _text(fields))
 
 
+_PLAIN = re.compile(r"[!#-~]+")
+"""Visible ASCII without quotation marks and spaces."""
+
+
 def _text(fields: Mapping[str, object]) -> str:
+    """Write fields; whatever a peer put into them, they stay on one line."""
     parts = []
     for name, value in fields.items():
         text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        parts.append(
-            f'{name}="{text}"' if " " in text or not text else f"{name}={text}"
-        )
+        quoted = text if _PLAIN.fullmatch(text) else json.dumps(text)
+        parts.append(f"{name}={quoted}")
     return " ".join(parts)
 
 
@@ -108,8 +118,8 @@ class KeyLog:
         self._ike = folder / "ikev2_decryption_table"
         self._esp = folder / "esp_sa"
         self._lock = threading.Lock()
-        for path in (self._ike, self._esp):
-            path.touch(mode=0o600)
+        self._append(self._ike)
+        self._append(self._esp)
 
     def ike_keys(self, derived: IkeKeysDerived) -> None:
         """Add one IKE SA."""
@@ -151,6 +161,15 @@ class KeyLog:
         self._append(self._esp, inbound, outbound)
 
     def _append(self, path: Path, *lines: str | None) -> None:
-        """Append lines; what Wireshark has no name for comes as ``None``."""
-        with self._lock, path.open("a") as file:
+        """Append lines; what Wireshark has no name for comes as ``None``.
+
+        A file that is there already may have been readable by others. It is closed to
+        them before a key goes in.
+        """
+        with self._lock, open(path, "a", opener=_open_private) as file:
+            os.fchmod(file.fileno(), 0o600)
             file.writelines(line.rstrip("\n") + "\n" for line in lines if line)
+
+
+def _open_private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o600)

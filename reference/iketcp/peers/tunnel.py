@@ -12,8 +12,10 @@ import threading
 from collections.abc import Iterable, Sequence
 from ipaddress import (
     IPv4Address,
+    IPv4Interface,
     IPv4Network,
     IPv6Address,
+    IPv6Interface,
     IPv6Network,
     ip_network,
     summarize_address_range,
@@ -28,9 +30,13 @@ from iketcp.net.tun import LinuxTun, MemoryTun, TunDevice
 from iketcp.selectors import TrafficSelector
 
 Network = IPv4Network | IPv6Network
+Interface = IPv4Interface | IPv6Interface
 
 FIRST_MTU = 1400
 """Choice: MTU of the device until the first Child SA says better."""
+
+MAX_ROUTES = 4096
+"""Choice: networks routed into the tunnel at most."""
 
 SMALLEST_MTU = 1280
 """Below this a device loses IPv6. Source: RFC 9329 §3 names no floor of its own."""
@@ -64,12 +70,13 @@ class Tunnel:
         self._configuration = configuration
         self._options = configuration.tun
         self._is_real = self._options.mode == "device"
+        self._is_initiator_side = configuration.role == "initiator"
         self._lock = threading.Lock()
         self._state = NetworkState()
+        self._assigned: dict[Interface, NetworkState] = {}
         self._resolver: ResolverFile | None = None
         self._mtu = self._options.mtu or 0
         self._routed: set[Network] = set()
-        self.addresses: list[str] = []
         self.dns_servers: tuple[str, ...] = ()
         self.device: TunDevice
         if self._is_real:
@@ -82,8 +89,17 @@ class Tunnel:
         """The MTU of the device, in octets."""
         return self._mtu or FIRST_MTU
 
+    @property
+    def addresses(self) -> list[str]:
+        """Addresses of the device with their prefix lengths: fixed, then assigned."""
+        return [str(i) for i in (*self._options.addresses, *list(self._assigned))]
+
     def start(self) -> None:
         """Bring the device up with the fixed addresses and routes.
+
+        A responder routes its pool, and with it all that it will assign. What else
+        goes into the tunnel is routed when a Child SA for it comes up, because only
+        then the peer's outer address is known, which must stay outside.
 
         Raises
         ------
@@ -94,26 +110,18 @@ class Tunnel:
             for interface in self._options.addresses:
                 self._state.add_address(self.device.name, interface)
             self._state.set_up(self.device.name)
-        self.addresses += [str(interface) for interface in self._options.addresses]
-        if self._options.routes is not None:
-            self._route(self._options.routes)
-        elif self._configuration.role == "responder":
-            self._route(self._responder_networks())
-
-    def _responder_networks(self) -> list[Network]:
-        """A responder routes what any peer of its may have: selectors and the pool."""
-        policy = self._configuration.ike
-        selectors = [
-            selector
-            for child in policy.children
-            if not child.is_narrowed_to_assigned_address
-            for selector in child.remote_ts
-        ]
-        pool = policy.pool.networks if policy.pool is not None else ()
-        return networks_of(selectors) + [ip_network(n, strict=False) for n in pool]
+        if self._is_initiator_side:
+            return
+        with self._lock:
+            if self._options.routes is not None:
+                self._route(self._options.routes)
+            else:
+                pool = self._configuration.ike.pool
+                networks = () if pool is None else pool.networks
+                self._route([ip_network(n, strict=False) for n in networks])
 
     def assign(self, assigned: ConfigurationAssigned) -> None:
-        """Put assigned addresses and name servers in place.
+        """Put assigned addresses and name servers in place of those before.
 
         Raises
         ------
@@ -123,17 +131,31 @@ class Tunnel:
         Source: RFC 7296 §2.19
         """
         with self._lock:
-            for interface in assigned.addresses:
-                if self._is_real:
-                    self._state.add_address(self.device.name, interface)
-                if str(interface) not in self.addresses:
-                    self.addresses.append(str(interface))
+            self._assign_addresses(assigned.addresses)
             self.dns_servers = assigned.dns_servers
             path = self._options.resolv_conf
-            if path is not None and assigned.dns_servers:
-                if self._resolver is None:
-                    self._resolver = ResolverFile(path)
+            if path is None:
+                return
+            if self._resolver is None:
+                self._resolver = ResolverFile(path)
+            if assigned.dns_servers:
                 self._resolver.apply(assigned.dns_servers)
+            else:
+                self._resolver.close()
+
+    def _assign_addresses(self, addresses: Sequence[Interface]) -> None:
+        """Add what is new, then remove what is not assigned any more.
+
+        In this order, because a device that loses its last address loses its routes.
+        """
+        wanted = [i for i in addresses if i not in self._options.addresses]
+        for interface in wanted:
+            if interface not in self._assigned:
+                state = self._assigned[interface] = NetworkState()
+                if self._is_real:
+                    state.add_address(self.device.name, interface)
+        for interface in [i for i in self._assigned if i not in wanted]:
+            self._assigned.pop(interface).close()
 
     def child_installed(
         self, installed: ChildSaInstalled, peer: IPv4Address | IPv6Address
@@ -166,16 +188,46 @@ class Tunnel:
                 self._mtu = max(installed.inner_mtu, SMALLEST_MTU)
                 if self._is_real:
                     self._state.set_mtu(self.device.name, self._mtu)
-            is_routed = False
-            if self._options.routes is None and self._configuration.role == "initiator":
-                networks = networks_of(installed.parameters.remote_ts)
-                if self._is_real:
-                    self._state.pin_route_to(peer, networks)
-                is_routed = self._route(networks)
-            return is_new_mtu or is_routed
+            networks = self._networks_for(installed)
+            if self._is_real and networks:
+                self._state.pin_route_to(peer, networks)
+            return self._route(networks) or is_new_mtu
+
+    def _networks_for(self, installed: ChildSaInstalled) -> list[Network]:
+        """What is to be routed into the tunnel now that a Child SA is up.
+
+        Choice: a responder routes "everything" only if its ``routes`` say so. One peer
+        would cut off all others.
+        """
+        if self._options.routes is not None:
+            return list(self._options.routes) if self._is_initiator_side else []
+        networks = networks_of(installed.parameters.remote_ts)
+        if self._is_initiator_side:
+            return networks
+        return [n for n in networks if n.prefixlen and not self._is_covered(n)]
+
+    def _is_covered(self, network: Network) -> bool:
+        """Tell whether a network is routed already, alone or as part of another."""
+        supernet = network
+        while supernet not in self._routed:
+            if supernet.prefixlen == 0:
+                return False
+            supernet = supernet.supernet()
+        return True
 
     def _route(self, networks: Sequence[Network]) -> bool:
+        """Route networks into the device; returns whether there was something new.
+
+        Choice: a route stays until the end, also while no Child SA is up: what belongs
+        into the tunnel never goes out in the clear. A peer may narrow the selectors of
+        every new Child SA differently, so the number of routes has a limit.
+        """
         new = [network for network in networks if network not in self._routed]
+        if len(self._routed) + len(new) > MAX_ROUTES:
+            raise EnvironmentProblem(
+                f"more than {MAX_ROUTES} networks would be routed into the tunnel; "
+                "choose traffic selectors that are whole networks"
+            )
         for network in new:
             if self._is_real:
                 self._state.add_route(network, self.device.name)
@@ -191,11 +243,15 @@ class Tunnel:
             A sentence for each thing that could not be restored.
         """
         problems = []
-        if self._resolver is not None and not self._resolver.close():
-            problems.append(self._resolver.warning)
-        problems += self._state.close()
-        self.device.close()
+        with self._lock:
+            if self._resolver is not None and not self._resolver.close():
+                problems.append(self._resolver.warning)
+            self._resolver = None
+            problems += self._state.close()
+            for state in self._assigned.values():
+                problems += state.close()
+            self.device.close()
         return problems
 
 
-__all__ = ["EnvironmentProblem", "Tunnel", "networks_of"]
+__all__ = ["Tunnel", "networks_of"]
