@@ -318,7 +318,11 @@ def write_secret(folder: Path) -> Path:
 
 
 def die_with_parent() -> None:
-    """Be killed when the parent ends, however it ends; for a child before exec."""
+    """Be killed when the parent ends, however it ends; for a child before exec.
+
+    SIGHUP has its usual effect, whatever whoever runs the tests wants of it.
+    """
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 

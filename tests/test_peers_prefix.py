@@ -20,7 +20,7 @@ def test_inner_packets_do_not_overtake_the_prefix() -> None:
         peer = Initiator(configuration)
         take_over = peer.endpoint.connection_opened
 
-        def and_send_at_once(id, *rest):  # noqa: ANN001, ANN002, ANN202
+        def and_send_at_once(id, *rest):
             effects = take_over(id, *rest)
             peer.execute([Transmit(id, b"\0\x06early", droppable=True)])
             return effects
