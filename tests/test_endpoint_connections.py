@@ -209,6 +209,21 @@ def test_traffic_after_delete_is_no_corruption() -> None:
     assert stage.dropped(EAST) == {"ESP of a removed Child SA": 64}
 
 
+def test_esp_that_overtakes_the_answer_about_its_child_sa_is_no_corruption() -> None:
+    """[9329-6.1-few-unknown]: the responder may send on it at once. RFC 7296 §2.8."""
+    stage = Stage()
+    stage.run(WEST, stage.west.endpoint.initiate())
+    id = stage.connect()
+    while not stage.east.endpoint.tables.children:
+        stage.deliver()
+    early = b"".join(stage.esp(EAST, b"%d" % n) for n in range(64))
+    stage.feed(WEST, id, early)
+    assert stage.closings(WEST) == []
+    assert stage.dropped(WEST) == {"ESP of a Child SA not yet agreed": 64}
+    stage.settle()
+    stage.ping()
+
+
 def test_delete_crosses_a_reconnection() -> None:
     """[9329-6.2-reconnect] [9329-6.1-delete]: the responder says it again."""
     stage = Stage()

@@ -220,6 +220,7 @@ CLOSED_SET = {
     "ESP integrity",
     "ESP of another session's",
     "ESP of a removed Child SA",
+    "ESP of a Child SA not yet agreed",
     "IKE message of another session's",
     "IKE_SA_INIT on a connection in use",
     "IntegrityError",

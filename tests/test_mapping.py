@@ -1,9 +1,12 @@
 """The map of connections and sessions, rule by rule. Source: RFC 9329 §6.1."""
 
+from dataclasses import astuple
+
 import pytest
 
 from iketcp.effects import ConnectionId
 from iketcp.mapping import Connection, ConnectionMap, HalfOpen, MappingPolicy, Session
+from iketcp.stream import MAX_MESSAGE
 
 A, B, C = ConnectionId(1), ConnectionId(2), ConnectionId(3)
 FULL = "too many connections without a valid message"
@@ -39,6 +42,45 @@ def session() -> Session:
     return Session(is_tcp_originator=False)
 
 
+# --- what is held ---------------------------------------------------------------------
+
+
+def test_limits_are_those_that_the_manual_names() -> None:
+    """In the order of the fields; a search takes two of the longest messages."""
+    seconds_and_counts = (10.0, 30.0, 5.0, 8.0, 16, 8, 1024, 64, 1.0, 60.0)
+    search = (False, 3, 2 * (MAX_MESSAGE + 3))
+    assert astuple(MappingPolicy()) == seconds_and_counts + search
+
+
+def test_two_of_a_kind_are_not_the_same() -> None:
+    """Sessions and connections are told apart however alike they look."""
+    assert Session(False) != Session(False)
+    assert Connection(A, HERE, False, 0.0, 0.0) != Connection(A, HERE, False, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        MappingPolicy(),
+        Session(False),
+        Connection(A, HERE, False, 0.0, 0.0),
+        HalfOpen(limit=1, address_limit=1),
+    ],
+    ids=lambda kept: type(kept).__name__,
+)
+def test_no_field_is_made_by_mistake(kept: object) -> None:
+    """A misspelt name is an error, not a new attribute."""
+    with pytest.raises((AttributeError, TypeError)):
+        kept.curent = None  # type: ignore[attr-defined]
+    assert not hasattr(kept, "__dict__")
+
+
+def test_policy_never_changes() -> None:
+    """A limit holds as long as its map lives."""
+    with pytest.raises(AttributeError):
+        MappingPolicy().corrupt_limit = 9  # type: ignore[misc]
+
+
 # --- half-open ------------------------------------------------------------------------
 
 
@@ -57,6 +99,23 @@ def test_half_open_are_counted_in_all_and_by_address() -> None:
     counts.remove(HERE)
     counts.remove(THERE)
     assert (counts.total, counts.by_address) == (0, {})
+
+
+def test_a_limit_of_zero_lets_nobody_in() -> None:
+    """[9329-6.1-idle]: in all, or per address."""
+    assert HalfOpen(limit=0, address_limit=1).refusal(HERE) == FULL
+    assert HalfOpen(limit=1, address_limit=0).refusal(HERE) == ADDRESS_FULL
+
+
+def test_a_limit_that_is_passed_still_holds() -> None:
+    """[9329-6.1-idle]: more than the limit is no less than the limit."""
+    counts = HalfOpen(limit=4, address_limit=1)
+    for _ in range(3):
+        counts.add(HERE)
+    assert counts.refusal(HERE) == ADDRESS_FULL
+    counts.add(THERE)
+    counts.add(THERE)
+    assert counts.refusal("203.0.113.1") == FULL
 
 
 def test_a_valid_message_or_the_end_makes_room_again(session: Session) -> None:
@@ -235,6 +294,21 @@ def test_the_loss_of_an_old_connection_changes_nothing(
     assert session.current == B
 
 
+@pytest.mark.parametrize(("old", "current"), [(A, B), (B, A)])
+def test_the_loss_of_an_old_connection_is_no_failed_attempt(
+    connections: ConnectionMap, old: ConnectionId, current: ConnectionId
+) -> None:
+    """[9329-6.1-reestablish]: only where a session sends is it cut off."""
+    session = Session(is_tcp_originator=True)
+    for id in (old, current):
+        connection = connections.opened(id, HERE, True, 0.0)
+        connections.begin(session, connection)
+        connections.valid_message(session, connection, 0.5)
+    session.reconnects = 2
+    assert connections.lost(old, 100.0) is None
+    assert (session.current, session.reconnects) == (current, 2)
+
+
 def test_the_session_goes_back_to_what_is_open(
     connections: ConnectionMap, session: Session
 ) -> None:
@@ -266,19 +340,19 @@ def test_reconnection_backs_off() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "is_answered", "pause"),
-    [(0.9, True, 1.0), (1.0, True, 0.0), (100.0, False, 1.0)],
+    [(0.9, True, 1.0), (1.0, True, 0.0), (100.0, True, 0.0), (100.0, False, 1.0)],
 )
 def test_only_a_connection_that_worked_begins_the_count_anew(
     seconds: float, is_answered: bool, pause: float
 ) -> None:
     """[9329-6.1-reestablish]: a peer that hangs up at once is not asked at once."""
     connections, session = ConnectionMap(), Session(is_tcp_originator=True)
-    connection = connections.opened(A, HERE, True, 0.0)
+    connection = connections.opened(A, HERE, True, 50.0)
     connections.begin(session, connection)
     assert connections.reconnect_delay(session) == 0.0
     if is_answered:
-        connections.valid_message(session, connection, 0.5)
-    assert connections.lost(A, seconds) is session
+        connections.valid_message(session, connection, 50.5)
+    assert connections.lost(A, 50.0 + seconds) is session
     assert connections.reconnect_delay(session) == pause
 
 
@@ -325,10 +399,11 @@ def test_a_lingering_connection_may_serve_a_new_session(
 def test_too_many_unparseable_messages_close_the_connection(
     connections: ConnectionMap,
 ) -> None:
-    """[9329-6.1-corrupt]: the eighth in a row does."""
+    """[9329-6.1-corrupt]: the eighth in a row does, and what may follow it."""
     connection = accepted(connections, A)
-    answers = [connections.unparseable(connection) for _ in range(8)]
-    assert answers == [None] * 7 + ["8 unparseable messages in a row"]
+    answers = [connections.unparseable(connection) for _ in range(9)]
+    too_many = [f"{count} unparseable messages in a row" for count in (8, 9)]
+    assert answers == [None] * 7 + too_many
 
 
 def test_a_few_unknown_spis_do_not(connections: ConnectionMap) -> None:
@@ -360,6 +435,14 @@ def test_a_replaced_connection_closes_when_it_is_idle(
     assert connections.next_deadline() == 32.0
     assert connections.due(31.9) == []
     assert connections.due(32.0) == [(A, "replaced and idle")]
+
+
+def test_less_than_a_second_is_not_never(session: Session) -> None:
+    """[9329-6.1-extraneous] for a short time."""
+    connections = ConnectionMap(MappingPolicy(extraneous_seconds=0.5))
+    carrying(connections, session, A, now=1.0)
+    carrying(connections, session, B, now=2.0)
+    assert connections.due(2.5) == [(A, "replaced and idle")]
 
 
 def test_zero_means_never(session: Session) -> None:

@@ -9,6 +9,7 @@ import random
 import socket
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -115,6 +116,16 @@ def test_the_originator_tries_until_somebody_listens(peers: Peers) -> None:
     up(initiator, responder)
     exchange(initiator, responder)
     no_problem(initiator, responder)
+
+
+def test_only_addresses_of_our_own_family_are_tried(peers: Peers) -> None:
+    """From a given IPv6 address nobody connects to IPv4: said, and tried again."""
+    told = Recorder()
+    configuration = initiator_configuration(4500, transport=QUICK)
+    local = replace(configuration.local, address=LOOPBACK[6])
+    peers.start(Initiator(replace(configuration, local=local), [told]), told)
+    reason = told.wait_for("connect-failed", 2)["reason"]
+    assert reason == "127.0.0.1 has no IPv6 address, as ::1 is"
 
 
 def test_a_restarted_responder_is_found_again(peers: Peers) -> None:

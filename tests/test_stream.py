@@ -282,6 +282,17 @@ def test_partial_message_is_discarded() -> None:
     assert decoder.discard() == 0
 
 
+def test_partial_message_is_given_back() -> None:
+    """Whoever doubts the boundary gets the octets, and the decoder no more."""
+    decoder = StreamDecoder(expects_prefix=False)
+    frame = frame_esp(ESP)
+    assert decoder.feed(frame[:20]) == []
+    assert decoder.give_back() == frame[:20]
+    assert decoder.pending == 0
+    assert decoder.feed(frame) == []
+    assert decoder.give_back() == b""
+
+
 @pytest.mark.parametrize("chunk", [1, 2, 3, 1448, 65534, 65535, 65536, 262144])
 def test_longest_messages_in_chunks(chunk: int) -> None:
     """Messages of 65,533 octets come whole from chunks of any size."""

@@ -68,6 +68,12 @@ class MappingPolicy:
     """Pause before the second attempt to reconnect; doubles [9329-6.1-reestablish]."""
     reconnect_limit_seconds: float = 60.0
     """The longest pause."""
+    is_resync_enabled: bool = False
+    """A stream out of step is searched before it is closed [9329-10-resync]."""
+    resync_limit: int = 3
+    """So many searches a connection may have [9329-10-limit]."""
+    resync_octets: int = 1 << 17
+    """So many octets one search takes; two of the longest messages [9329-10-limit]."""
 
 
 @dataclass(eq=False, slots=True)

@@ -197,7 +197,7 @@ class StreamDecoder:
 
         Source: RFC 9329 §6.1
         """
-        return len(self._held)
+        return len(self._held) if self.failure is None else 0
 
     def feed(self, octets: bytes) -> list[StreamMessage]:
         """Take octets as TCP delivered them and return the messages they complete.
@@ -250,10 +250,22 @@ class StreamDecoder:
 
         Source: RFC 9329 §6.1
         """
-        size = len(self._held)
+        size = self.pending
         self._held.clear()
         self._is_discarded = True
         return size
+
+    def give_back(self) -> bytes:
+        """Return the octets behind the last message, and take no more.
+
+        For whoever doubts that a message begins there. After a failure these are what
+        came with the octets that failed, from the Length at fault on.
+
+        Source: RFC 9329 §10
+        """
+        octets = bytes(self._held)
+        self.discard()
+        return octets
 
     def _pass_prefix(self, octets: bytes) -> bytes:
         """Match octets against the missing prefix; return what follows it."""
@@ -292,7 +304,7 @@ class StreamDecoder:
                 # It cannot cover itself, so no boundary after it can be trusted
                 # [9329-3.1-length] [9329-3.2-length].
                 self.failure = LengthTooSmallError(f"Length is {length}")
-                return
+                break
             else:
                 append(_sort(message))
             at = after

@@ -12,7 +12,7 @@ Source: RFC 9329 §6.1
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from iketcp.effects import DeliverInner, Effect, Transmit
 from iketcp.endpoint.tables import Counters, LiveChild, Tables
@@ -20,7 +20,7 @@ from iketcp.errors import MalformedPacketError, SequenceExhaustedError
 from iketcp.esp.child_sa import OpenedBatch
 from iketcp.esp.spd import OutboundSpd
 from iketcp.inner import packet_too_big
-from iketcp.stream import frame_esp_batch
+from iketcp.stream import MessageKind, StreamMessage, frame_esp_batch
 
 SMALLEST_IPV6_MTU = 1280
 """Octets that every link has to take; a sender told less goes on sending so much, so
@@ -130,6 +130,34 @@ def _answer_to(packet: bytes, mtu: int) -> bytes | None:
         return packet_too_big(packet, mtu)
     except MalformedPacketError:
         return None  # sealing drops and counts it
+
+
+def runs(
+    messages: Sequence[StreamMessage], longest: int
+) -> Iterator[tuple[int, MessageKind, list[bytes]]]:
+    """Group what can be handled together: ESP packets in a row with the same SPI.
+
+    Yields the place of a run's first message in ``messages``, the kind, and the octets
+    of each, at most ``longest``; anything but ESP is a run of one.
+
+    Source: RFC 4303 §3.4.2
+    """
+    run: list[bytes] = []
+    begin, spi = 0, b""
+    for at, (kind, octets) in enumerate(messages):
+        is_esp = kind is MessageKind.ESP
+        if run and is_esp and octets[:4] == spi and len(run) < longest:
+            run.append(octets)
+            continue
+        if run:
+            yield begin, MessageKind.ESP, run
+            run = []
+        if is_esp:
+            begin, spi, run = at, octets[:4], [octets]
+        else:
+            yield at, kind, [octets]
+    if run:
+        yield begin, MessageKind.ESP, run
 
 
 def open_run(

@@ -26,9 +26,12 @@ from iketcp.effects import (
 )
 from iketcp.endpoint import traces
 from iketcp.endpoint.carry_out import OutputCarrier
-from iketcp.endpoint.data_plane import Outbound, open_run
+from iketcp.endpoint.data_plane import Outbound, runs
+from iketcp.endpoint.esp_messages import EspMessages
+from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.endpoint.ike_messages import IkeMessages
-from iketcp.endpoint.tables import Counters, IkeSession, LiveChild, Stream, Tables
+from iketcp.endpoint.resync import Resync
+from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
 from iketcp.environment import Entropy, jitter
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike import engine, upkeep
@@ -94,6 +97,15 @@ class Endpoint:
         self._ike = IkeMessages(
             self.tables, self.map, self.context, self.counters, self._carrier
         )
+        self._esp = EspMessages(
+            self.tables,
+            self.map,
+            self.counters,
+            self._carrier,
+            self._ike,
+            self._control_lock,
+        )
+        self._resync = Resync(self.tables, mapping_policy, self._ike.is_genuine)
         self._originated: IkeSession | None = None
         self._is_wanted = False
 
@@ -268,13 +280,10 @@ class Endpoint:
         if stream is None:
             return []
         effects: list[Effect] = []
-        had_prefix = stream.decoder.has_prefix
-        messages = stream.decoder.feed(octets)
-        if not had_prefix and stream.decoder.has_prefix:
-            effects.append(traces.stream_prefix(id, "received"))
-        reason = self._take_messages(stream, messages, now, effects)
-        if reason is None and stream.decoder.failure is not None:
-            reason = str(stream.decoder.failure)
+        if stream.search is None:
+            reason = self._decode(stream, octets, now, effects)
+        else:
+            reason = self._search(stream, stream.search, octets, now, effects)
         if reason is not None:
             with self._control_lock:
                 self.counters.drop("connection closed for its octets")
@@ -284,38 +293,50 @@ class Endpoint:
                 effects += self._restart_if_ended()
         return effects
 
-    def _take_messages(
+    def _decode(
+        self, stream: Stream, octets: bytes, now: float, effects: list[Effect]
+    ) -> str | None:
+        """Find messages and hand each on; returns why to close, if so.
+
+        Source: RFC 9329 §3, RFC 9329 §10
+        """
+        had_prefix = stream.decoder.has_prefix
+        messages = stream.decoder.feed(octets)
+        if not had_prefix and stream.decoder.has_prefix:
+            effects.append(traces.stream_prefix(stream.connection.id, "received"))
+        for begin, kind, run in runs(messages, self._resync.longest_run):
+            if kind is MessageKind.ESP:
+                reason = self._esp.take(stream, run[0][:4], run, now, effects)
+            else:
+                reason = self._take_other(stream, kind, run[0], now, effects)
+            if reason is None:
+                continue
+            search = self._resync.begin(stream, messages[begin:], reason)
+            if search is None:
+                return reason
+            return self._search(stream, search, b"", now, effects)
+        failure = stream.decoder.failure
+        return None if failure is None else str(failure)
+
+    def _search(
         self,
         stream: Stream,
-        messages: Sequence[tuple[MessageKind, bytes]],
+        search: FrameSearch,
+        octets: bytes,
         now: float,
         effects: list[Effect],
     ) -> str | None:
-        """Hand each message on; returns why the connection is to be closed, if so.
+        """Look for the next message of a stream out of step [9329-10-resync].
 
-        ESP packets with the same SPI in a row are opened together.
+        Source: RFC 9329 §10
         """
-        run: list[bytes] = []
-        run_spi = b""
-        for kind, octets in messages:
-            if kind is MessageKind.ESP and (octets[:4] == run_spi or not run):
-                run_spi = octets[:4]
-                run.append(octets)
-                continue
-            if run:
-                reason = self._take_esp(stream, run_spi, run, now, effects)
-                run = []
-                if reason is not None:
-                    return reason
-            if kind is MessageKind.ESP:
-                run_spi, run = octets[:4], [octets]
-                continue
-            reason = self._take_other(stream, kind, octets, now, effects)
-            if reason is not None:
-                return reason
-        if run:
-            return self._take_esp(stream, run_spi, run, now, effects)
-        return None
+        with self._control_lock:
+            found = self._resync.search(stream, search, octets)
+        if not found:
+            return search.verdict
+        skipped = len(search.octets) - len(found)
+        self.counters.drop("octets before the next message", skipped)
+        return self._decode(stream, found, now, effects)
 
     def _take_other(
         self,
@@ -334,66 +355,6 @@ class Endpoint:
         # keepalives and empty messages pass without a trace [9329-6.6-drop]; we send
         # neither [9329-6.6-send]
         return None
-
-    def _take_esp(
-        self,
-        stream: Stream,
-        spi_in: bytes,
-        packets: list[bytes],
-        now: float,
-        effects: list[Effect],
-    ) -> str | None:
-        """Open a run of ESP packets, and follow them to their connection.
-
-        Their Child SA is found by the SPI alone, whatever connection they came on
-        [9329-6.1-recognise]. Packets that were under way to a Child SA as it was
-        removed are no sign of corruption [9329-6.1-few-unknown].
-
-        Source: RFC 4303 §3.4.2, RFC 9329 §6.1
-        """
-        connection = stream.connection
-        live = self.tables.children.get(spi_in)
-        if live is not None and not self.map.may_carry(live.session, connection):
-            self.counters.drop("ESP of another session's", len(packets))
-            return None
-        if live is None:
-            if spi_in in self.tables.retired:
-                self.counters.drop("ESP of a removed Child SA", len(packets))
-                return None
-            self.counters.drop("unknown ESP SPI", len(packets))
-            return self.map.unknown_spi(connection, len(packets))
-        opened = open_run(live, packets, effects)
-        if opened.is_authentic:
-            self._heard_esp(live, stream, now, effects)
-        if opened.integrity_failures:
-            self.counters.drop("ESP integrity", opened.integrity_failures)
-            return self.map.integrity_failed(connection)
-        return None
-
-    def _heard_esp(
-        self, live: LiveChild, stream: Stream, now: float, effects: list[Effect]
-    ) -> None:
-        """Note authentic ESP [9329-6.1-valid-esp].
-
-        Where the session is here already, no lock is taken: only this thread counts
-        what is wrong on this connection, and the time of its last valid message matters
-        once the session has moved away, when being late by one packet is no harm.
-
-        Source: RFC 9329 §6.1, RFC 7296 §2.4
-        """
-        session, connection = live.session, stream.connection
-        if live.esp.is_sending_deferred:
-            # the peer receives on it, for it sends on it. RFC 7296 §2.8
-            self._carrier.prefer(live.esp)
-        sa = session.ike  # another thread may end the session right now
-        if sa is not None:
-            sa.last_heard = now
-        if session.current == connection.id and not connection.is_half_open:
-            connection.last_valid = now
-            connection.unknown_in_row = connection.corrupt_in_row = 0
-        else:
-            with self._control_lock:
-                self._ike.followed(session, stream, now, effects)
 
     # --- inner packets ----------------------------------------------------------------
 

@@ -170,6 +170,27 @@ class IkeMessages:
             if sa.sent is request and engine.repeat_request(sa):
                 self._carrier.run(sa, session, id, now, effects)
 
+    def is_genuine(self, session: IkeSession, octets: bytes) -> bool:
+        """Tell whether an IKE message is authentic for ``session``; change nothing.
+
+        Source: RFC 9329 §10
+        """
+        try:
+            message = decode_message(octets)
+        except IketcpError:
+            return False
+        for sa in session.ike_sas:
+            if sa.protection is None or not _names(sa, message.header):
+                continue
+            try:
+                sa.protection.open(message, octets)
+            except IntegrityError:
+                return False
+            except IketcpError:
+                pass  # authentic; what is wrong inside is for its IKE SA to say
+            return True
+        return False
+
     # --- before there is an IKE SA ----------------------------------------------------
 
     def _take_first(
@@ -205,7 +226,9 @@ class IkeMessages:
             return None
         request = Received(header, message.payloads, octets)
         try:
-            answer = answer_ike_sa_init(self._context, request, stream.path, now)
+            answer = answer_ike_sa_init(
+                self._context, request, stream.path, now, len(self._tables.half_open)
+            )
         except IketcpError as error:
             self._counters.drop(type(error).__name__)
             return self._map.unparseable(connection)
@@ -213,7 +236,7 @@ class IkeMessages:
         effects.append(traces.message_received(accepted, connection.id))
         if isinstance(answer, StatelessAnswer):
             self._send_stateless(answer, stream, effects)
-            if answer.is_cookie_request:  # by configuration [9329-6.3-cookie-puzzle]
+            if answer.is_cookie_request:  # nothing else is kept [9329-6.3-close]
                 self._map.cookie_requested(connection, now)
             return None
         session = IkeSession(is_tcp_originator=False, ike=answer)

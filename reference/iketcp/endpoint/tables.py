@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from iketcp.effects import ConnectionId
+from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.esp.child_sa import ChildSa
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
@@ -35,6 +36,14 @@ class IkeSession(Session):
     address: str = ""
     """The initiator's address, as long as it is counted as half-open."""
 
+    def awaits(self, spi_in: bytes) -> bool:
+        """Tell whether a request of ours under way asks for a Child SA with this SPI.
+
+        Source: RFC 7296 §2.8
+        """
+        exchanges = (sa.exchange for sa in list(self.ike_sas))
+        return any(e is not None and e.awaited_spi == spi_in for e in exchanges)
+
 
 @dataclass(eq=False, slots=True)
 class Stream:
@@ -44,6 +53,10 @@ class Stream:
     path: Path
     decoder: StreamDecoder
     path_mtu: int
+    search: FrameSearch | None = None
+    """Under way while the stream is out of step [9329-10-resync]."""
+    searches: int = 0
+    """How many there were [9329-10-limit]."""
 
 
 @dataclass(eq=False, slots=True)

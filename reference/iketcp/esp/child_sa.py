@@ -237,6 +237,16 @@ class ChildSa:
             failures = dropped["integrity"] - failures_before
         return OpenedBatch(packets, is_authentic, failures)
 
+    def is_plausible(self, packet: bytes) -> bool:
+        """As :meth:`InboundSa.is_plausible`. Source: RFC 9329 §10."""
+        with self._lock:
+            return self._inbound.is_plausible(packet)
+
+    def is_genuine(self, packet: bytes) -> bool:
+        """As :meth:`InboundSa.is_genuine`; counts nothing. Source: RFC 9329 §10."""
+        with self._lock:
+            return self._inbound.is_genuine(packet)
+
     @property
     def used_octets(self) -> int:
         """Octets that went through the cipher, in the busier direction.

@@ -18,6 +18,7 @@ from typing import Never
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
 from iketcp.errors import (
+    IntegrityError,
     MalformedPacketError,
     ReplayError,
     SelectorMismatchError,
@@ -267,6 +268,38 @@ class InboundSa:
         if not self._admits(inner):
             raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
+
+    def is_plausible(self, packet: bytes) -> bool:
+        """Tell whether the sequence number in a packet would be taken.
+
+        Only its first eight octets are looked at. Source: RFC 9329 §10.
+        """
+        return self.window.check(self._sequence(packet))
+
+    def is_genuine(self, packet: bytes) -> bool:
+        """Tell whether :meth:`open` would find the packet authentic; changes nothing.
+
+        Source: RFC 9329 §10, RFC 4303 §3.4.4
+        """
+        encrypted = len(packet) - self._overhead
+        if len(packet) < self._min_size or encrypted % self._block_size:
+            return False
+        sequence = self._sequence(packet)
+        if not self.window.check(sequence):
+            return False
+        number = sequence.to_bytes(8, "big")
+        before, after = covered(self._spi, number, self._is_esn, self._is_aead)
+        iv_end = self._iv_end
+        try:
+            self._open(packet[8:iv_end], packet[iv_end:], before, after)
+        except (IntegrityError, UnknownSpiError):
+            return False
+        return True
+
+    def _sequence(self, packet: bytes) -> int:
+        """Return the whole sequence number, of which a packet shows 32 bits."""
+        sequence = int.from_bytes(packet[4:8], "big")
+        return self.window.infer(sequence) if self._is_esn else sequence
 
     def forget_key(self) -> None:
         """Let go of the key; from now on opening raises UnknownSpiError."""

@@ -29,7 +29,7 @@ from iketcp.ike.message import encode_message
 from iketcp.ike.message_window import AnsweredRequests, SentRequest
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.outputs import ChildRemoved, Closed, HandedOver, Output, SendMessage
-from iketcp.ike.payloads import Payload
+from iketcp.ike.payloads import Payload, PsPayload
 from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.protection import IkeProtection
 from iketcp.ike.states import (
@@ -74,6 +74,16 @@ class Exchange(ABC):
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return the request's payloads, or ``None`` when there is nothing to ask."""
 
+    def check_answer(self, response: Received) -> None:
+        """Look whether this is an answer at all; after a refusal we go on waiting.
+
+        Raises
+        ------
+        DropError
+            It has to be ignored.
+        """
+        return
+
     @abstractmethod
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Handle the authentic response.
@@ -100,6 +110,11 @@ class Exchange(ABC):
 
     def abandon(self) -> None:
         """Let go of what this exchange holds, for its IKE SA ends."""
+
+    @property
+    def awaited_spi(self) -> bytes:
+        """SPI (in) of the Child SA it asks for, 4 octets; empty if it asks for none."""
+        return b""
 
 
 class Child:
@@ -317,7 +332,10 @@ class IkeSa:
 
     def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
         if self.protection is not None:
-            return self.protection.seal(header, payloads)
+            # a puzzle's solution is checked before there are keys. RFC 8019 §7.2.2
+            outside = [p for p in payloads if isinstance(p, PsPayload)]
+            inside = [p for p in payloads if not isinstance(p, PsPayload)]
+            return self.protection.seal(header, inside, outside)
         octets = encode_message(header, payloads)
         # only IKE_SA_INIT goes in the clear, and AUTH covers the last of ours
         self.local_init_message = octets

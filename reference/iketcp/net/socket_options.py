@@ -11,11 +11,18 @@ zero, but a connection is ECN-capable all the same where the system's ``tcp_ecn`
 setting negotiates it; :func:`is_ecn_negotiated` tells. With the usual setting (answer,
 never ask) two of our peers never negotiate it.
 
+Over IPv6 all connections of a session carry one flow label. On Linux a label is leased
+before it is used; without a label of ours the system makes one up for each connection.
+
 Source: RFC 9329 §6.8, RFC 9329 §9.3, RFC 9329 §9.4, RFC 9329 §9.5
+Source: RFC 9329 §6.1 for the flow label
 """
 
 import socket
+from ipaddress import IPv6Address
+from struct import Struct
 
+from iketcp.environment import Entropy, draw_below
 from iketcp.errors import ConfigurationError
 
 DEFAULT_PATH_MTU = 1500
@@ -24,6 +31,16 @@ DEFAULT_PATH_MTU = 1500
 # Linux option numbers that the socket module does not name.
 _IP_MTU = 14
 _IPV6_MTU = 24
+_IPV6_FLOWLABEL_MGR = 32
+_IPV6_FLOWINFO_SEND = 33
+# Linux's struct in6_flowlabel_req: destination, label, action, share, flags, expiry and
+# linger in seconds, padding. Label in network order, the rest in the machine's.
+_FLOW_LABEL_REQUEST = (Struct("!16sI"), Struct("=BBHHHI"))
+_FLOW_LABEL_GET = 0
+_FLOW_LABEL_SHARED_BY_USER = 3
+_FLOW_LABEL_CREATE = 1
+# Linux can be told to keep the upper half for labels that it makes up itself.
+_FLOW_LABELS = 1 << 19
 # Octet 5 of Linux's struct tcp_info holds the negotiated options; this bit is ECN.
 _TCP_INFO_OPTIONS = 5
 _TCPI_OPT_ECN = 8
@@ -60,6 +77,47 @@ def apply_socket_options(sock: socket.socket, dscp: int = 0) -> None:
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+
+
+def new_flow_label(entropy: Entropy) -> int:
+    """Draw a flow label for a session: 20 bits, never zero. RFC 9329 §6.1."""
+    return 1 + draw_below(entropy, "tcp.flow_label", _FLOW_LABELS - 1)
+
+
+def use_flow_label(sock: socket.socket, label: int, remote: str) -> bool:
+    """Lease a flow label for a TCP socket over IPv6 that is about to connect.
+
+    The same label may be leased again while another socket of this user holds it, as
+    when a new connection replaces one that still lingers. [9329-6.1-flowlabel]
+
+    Parameters
+    ----------
+    sock : socket.socket
+        An IPv6 socket that is not connected.
+    label : int
+        20 bits, not zero.
+    remote : str
+        The address to connect to; a zone is ignored.
+
+    Returns
+    -------
+    bool
+        Whether to connect with ``label`` in ``sin6_flowinfo``. Where the system has no
+        leases, or refuses this one, the connection is made without: a label is no
+        reason to have no tunnel.
+
+    Source: RFC 9329 §6.1
+    """
+    head, tail = _FLOW_LABEL_REQUEST
+    address = IPv6Address(remote.partition("%")[0])
+    action = _FLOW_LABEL_GET, _FLOW_LABEL_SHARED_BY_USER, _FLOW_LABEL_CREATE
+    request = head.pack(address.packed, label) + tail.pack(*action, 0, 0, 0)
+    try:
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FLOWLABEL_MGR, request)
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FLOWINFO_SEND, 1)
+    except OSError:
+        return False
+    return True
 
 
 def path_mtu(sock: socket.socket) -> int:

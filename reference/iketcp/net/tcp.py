@@ -17,7 +17,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Protocol
 
 from iketcp.errors import ConfigurationError, EnvironmentProblem
-from iketcp.net.socket_options import apply_socket_options
+from iketcp.net.socket_options import apply_socket_options, use_flow_label
 from iketcp.net.tcp_connection import (
     DEFAULT_QUEUE_LIMIT,
     ConnectionBroken,
@@ -59,6 +59,8 @@ class HasFileno(Protocol):
 
 class Listener:
     """A listening port: one thread accepts, any other may close it.
+
+    A TCP Responder has one for each port that is configured [9329-5-listen].
 
     Parameters
     ----------
@@ -170,6 +172,7 @@ def connect(
     stop: int | HasFileno | None = None,
     dscp: int = 0,
     queue_limit: int = DEFAULT_QUEUE_LIMIT,
+    flow_label: int | None = None,
 ) -> TcpConnection | None:
     """Connect as the TCP Originator, from any free local port.
 
@@ -183,8 +186,8 @@ def connect(
         The address to connect from; None lets the system choose.
     stop : int, object with a ``fileno`` or None
         A descriptor that becomes readable when the attempt is to be given up.
-    dscp, queue_limit : int
-        As for :class:`Listener`.
+    dscp, queue_limit, flow_label : int
+        As for :class:`Listener` and :func:`use_flow_label` [9329-6.1-flowlabel].
 
     Returns
     -------
@@ -207,19 +210,30 @@ def connect(
         apply_socket_options(sock, dscp)
         if local_address is not None:
             _bind_local(sock, family, local_address)
-        code = sock.connect_ex(target)
+        code = sock.connect_ex(_label(sock, target, flow_label))
         if code == errno.EINPROGRESS:
             code = _await_connected(sock, stop, timeout_seconds)
         if code == errno.ECANCELED:
             sock.close()
             return None
         if code:
-            reason = os.strerror(code)
-            raise ConnectionBroken(f"cannot connect to {address} port {port}: {reason}")
+            why = os.strerror(code)
+            raise ConnectionBroken(f"cannot connect to {address} port {port}: {why}")
         return TcpConnection(sock, queue_limit)
     except BaseException:
         sock.close()
         raise
+
+
+def _label(
+    sock: socket.socket, target: tuple[object, ...], label: int | None
+) -> tuple[object, ...]:
+    """Return the address to connect to, with the flow label if there can be one."""
+    if label is None or sock.family != socket.AF_INET6:
+        return target
+    host, port, _, zone = target
+    is_granted = use_flow_label(sock, label, str(host))
+    return (host, port, label, zone) if is_granted else target
 
 
 def _await_connected(

@@ -16,6 +16,7 @@ from typing import Any
 
 from iketcp.effects import IkeSaClosed
 from iketcp.errors import IketcpError
+from iketcp.net.socket_options import new_flow_label
 from iketcp.net.tcp import ConnectionBroken, TcpConnection, connect, resolve_host
 from iketcp.net.wake import Wake
 from iketcp.peers.peer import Peer
@@ -35,6 +36,7 @@ class Initiator(Peer):
         self._attempt = 0
         self._is_up = False
         super().__init__(*arguments, **named)
+        self._flow_label = new_flow_label(self.endpoint.context.entropy)
 
     def _open(self) -> None:
         self._threads.spawn("originator", self._run_originator)
@@ -60,6 +62,8 @@ class Initiator(Peer):
         same holds for that one.
         """
         was_up, self._is_up = self._is_up, False
+        # it stays for all connections of a session, not longer [9329-6.1-flowlabel]
+        self._flow_label = new_flow_label(self.endpoint.context.entropy)
         if not was_up:
             self._fail(effect.reason)
 
@@ -116,6 +120,7 @@ class Initiator(Peer):
             stop=self._leaving,
             dscp=transport.dscp,
             queue_limit=transport.send_queue_octets,
+            flow_label=self._flow_label,
         )
 
     def _look_up(self, host: str) -> Addresses | None:

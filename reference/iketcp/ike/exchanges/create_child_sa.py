@@ -115,6 +115,11 @@ class CreateChild(Exchange):
             payloads.append(KePayload(ours.method, ours.public_value))
         return [*payloads, tsi, tsr]
 
+    @property
+    def awaited_spi(self) -> bytes:
+        """SPI (in) of the Child SA it asks for, 4 octets; empty before the request."""
+        return b"" if self._offer is None else self._offer.spi_in
+
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Install the Child SA."""
         raise_for_error(response.payloads)

@@ -52,6 +52,7 @@ from iketcp.ike.payloads import (
     IdPayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
 )
 from iketcp.ike.sa import Exchange, IkeSa, Received
@@ -255,13 +256,19 @@ class IkeAuth(Exchange):
 
     exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_AUTH
 
-    def __init__(self) -> None:
+    def __init__(self, solution: bytes | None = None) -> None:
         self._offer: ChildOffer | None = None
+        self._solution = solution
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make IDi, [IDr,] AUTH, [CP(CFG_REQUEST),] SA, TSi, TSr."""
+        """Make [PS,] IDi, [IDr,] AUTH, [CP(CFG_REQUEST),] SA, TSi, TSr.
+
+        Source: RFC 7296 §1.2, RFC 8019 §7.2.2
+        """
         ours = _local_id_payload(sa)
         payloads: list[Payload] = [ours]
+        if self._solution is not None:
+            payloads.insert(0, PsPayload(self._solution))
         expected = sa.policy.remote_identity
         if expected is not None:
             payloads.append(IdPayload(False, expected.id_type, expected.data))
@@ -279,6 +286,11 @@ class IkeAuth(Exchange):
         self._offer = offer_child(sa, sa.policy.children[0], sa.ni)
         sa.transition(IkeEvent.SEND_IKE_AUTH)
         return payloads + self._offer.payloads()
+
+    @property
+    def awaited_spi(self) -> bytes:
+        """SPI (in) of the Child SA it asks for, 4 octets; empty before the request."""
+        return b"" if self._offer is None else self._offer.spi_in
 
     @staticmethod
     def _only_secret(sa: IkeSa) -> bytes:
