@@ -232,6 +232,12 @@ def ts(body: bytes) -> Tree:
     return {"selectors": known, "otherSelectors": other}
 
 
+def solution(body: bytes) -> Tree:
+    """Read the solution of a puzzle (RFC 8019 §8.2)."""
+    need(len(body) > 0 and len(body) % 4 == 0, "four keys")
+    return {"solution": body.hex()}
+
+
 IPV4, IPV6, NETS = (1, 2, 3, 4, 6), (10, 12), (8, 15)
 
 
@@ -270,4 +276,5 @@ BODIES: dict[int, Callable[[bytes], Tree]] = {
     45: ts,
     47: cp,
     48: lambda body: {"message": body.hex()},
+    54: solution,
 }

@@ -21,6 +21,7 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
     SkPayload,
     TsPayload,
@@ -165,7 +166,7 @@ configuration_attributes = st.one_of(
 )
 
 unknown_types = st.integers(1, 255).filter(
-    lambda kind: not 33 <= kind <= 48 and kind != 53
+    lambda kind: not 33 <= kind <= 48 and kind not in (53, 54)
 )
 simple_payloads: dict[str, st.SearchStrategy[Payload]] = {
     "SA": st.builds(SaPayload, proposal_lists),
@@ -209,6 +210,7 @@ simple_payloads: dict[str, st.SearchStrategy[Payload]] = {
         st.lists(configuration_attributes, max_size=5).map(tuple),
     ),
     "EAP": st.builds(EapPayload, octets),
+    "PS": st.builds(PsPayload, st.integers(1, 16).map(lambda size: bytes(4 * size))),
     "unknown": st.builds(UnknownPayload, unknown_types, octets),
 }
 inner_payloads = st.one_of(*simple_payloads.values())

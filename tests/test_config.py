@@ -97,6 +97,8 @@ lifetime_grace = 1
 request_timeout = 5
 liveness = "none"
 cookies = true
+puzzle_threshold = 5
+puzzle_difficulty = 12
 half_open = 2.5
 [[child]]
 name = "a"
@@ -148,6 +150,7 @@ format = "json"
     assert ike.request_timeout_seconds == 5.0
     assert ike.liveness_seconds is None
     assert ike.is_cookie_required is True
+    assert (ike.puzzle_threshold, ike.puzzle_difficulty) == (5, 12)
     assert ike.half_open_seconds == 2.5
     first, second = ike.children
     assert describe_proposal(first.proposals[0]) == "aes256gcm16-x25519-noesn"

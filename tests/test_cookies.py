@@ -148,3 +148,56 @@ def test_the_comparison_takes_constant_time(
     forged = b"\1" + bytes(32)
     assert not jar.is_valid(forged, NI, ADDRESS, SPI, 0.0)
     assert compared == [{good, forged}]
+
+
+# --- what a cookie says ---------------------------------------------------------------
+
+
+def test_a_cookie_says_what_went_along_with_it(jar: CookieJar) -> None:
+    """RFC 8019 §7.1.1.3: version | info | digest, under a key of the info's own."""
+    info = b"\0\5\10"
+    cookie = jar.make(NI, ADDRESS, SPI, 0.0, info)
+    secret = ScriptedEntropy("jar").draw("cookie.secret", 32)
+    key = hmac.digest(secret, info, "sha256")
+    digest = hmac.digest(key, NI + ADDRESS.packed + SPI, "sha256")
+    assert cookie == b"\1" + info + digest
+    assert cookies.info_of(cookie) == info
+    assert cookies.info_of(jar.make(NI, ADDRESS, SPI, 0.0)) == b""
+    assert jar.is_valid(cookie, NI, ADDRESS, SPI, 0.0)
+
+
+def test_what_a_cookie_says_cannot_be_changed(jar: CookieJar) -> None:
+    """RFC 8019 §7.1.1.3: changed, put in or left out, the cookie is not valid."""
+    info = b"\0\5\10"
+    cookie = jar.make(NI, ADDRESS, SPI, 0.0, info)
+    bare = jar.make(NI, ADDRESS, SPI, 0.0)
+    for changed in (
+        cookie[:1] + b"\0\5\0" + cookie[4:],
+        cookie[:1] + cookie[4:],
+        bare[:1] + info + bare[1:],
+    ):
+        assert not jar.is_valid(changed, NI, ADDRESS, SPI, 0.0)
+
+
+def test_a_spent_cookie_is_known(jar: CookieJar) -> None:
+    """RFC 8019 §10; a later secret has nothing to do with it."""
+    cookie = jar.make(NI, ADDRESS, SPI, 0.0, b"info")
+    other = jar.make(NI, ADDRESS6, SPI, 0.0, b"info")
+    assert not jar.is_spent(cookie)
+    jar.spend(cookie)
+    assert jar.is_spent(cookie)
+    assert not jar.is_spent(other)
+
+
+def test_spent_cookies_do_not_fill_the_memory(
+    jar: CookieJar, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """RFC 8019 §10: with too many, their secret goes, and they with it."""
+    monkeypatch.setattr(cookies, "SPENT_LIMIT", 3)
+    made = [jar.make(NI, ADDRESS, bytes([n] * 8), 0.0, b"i") for n in range(3)]
+    for cookie in made:
+        assert jar.is_valid(cookie, NI, ADDRESS, bytes([made.index(cookie)] * 8), 0.0)
+        jar.spend(cookie)
+    assert not jar.is_valid(made[0], NI, ADDRESS, bytes(8), 0.0)
+    fresh = jar.make(NI, ADDRESS, SPI, 0.0)
+    assert jar.is_valid(fresh, NI, ADDRESS, SPI, 0.0)

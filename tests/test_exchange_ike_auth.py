@@ -268,7 +268,10 @@ def test_response_that_cannot_be_read_is_malformed() -> None:
     pair.check_closed()
 
 
-def test_nothing_but_ike_auth_may_follow_ike_sa_init() -> None:
+@pytest.mark.parametrize(
+    "exchange", [ExchangeType.IKE_SA_INIT, ExchangeType.INFORMATIONAL]
+)
+def test_nothing_but_ike_auth_may_follow_ike_sa_init(exchange: ExchangeType) -> None:
     """RFC 7296 §1.2."""
     pair = Pair()
     pair.run(WEST, pair.west.endpoint.initiate())
@@ -277,7 +280,7 @@ def test_nothing_but_ike_auth_may_follow_ike_sa_init() -> None:
         pair.deliver()
     pair.wire.clear()
     west = pair.ike(WEST)
-    header = west.header(ExchangeType.INFORMATIONAL, 1, is_response=False)
+    header = west.header(exchange, 1, is_response=False)
     assert west.protection is not None
     pair.inject(WEST, id, west.protection.seal(header, []))
     assert pair.east.endpoint.counters.dropped == {"MessageIdError": 1}

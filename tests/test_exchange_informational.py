@@ -2,13 +2,14 @@
 
 import pytest
 
-from iketcp.ike.engine import resume
+from iketcp.ike.engine import receive, repeat_request, resume
 from iketcp.ike.exchanges.informational import (
     CheckLiveness,
     DeleteChild,
     DeleteIkeSa,
     ReportAuthenticationFailure,
 )
+from iketcp.ike.message import decode_message
 from iketcp.ike.payloads import (
     DeletePayload,
     NotifyPayload,
@@ -196,6 +197,37 @@ def test_malformed_authentic_request_ends_the_ike_sa_and_not_tcp(
     assert closes in ([], ["FIN"])
 
 
+def test_answer_of_invalid_syntax_ends_the_exchange_too(pair: Pair) -> None:
+    """What it holds is let go, and nothing else is read. RFC 7296 §2.21.3."""
+
+    class Held(Question):
+        is_held = True
+
+        def abandon(self) -> None:
+            self.is_held = False
+
+    asked = pair.begin(WEST, Held(INFORMATIONAL, [BROKEN]))
+    pair.settle()
+    assert closed_because(pair, WEST) == "the peer answers INVALID_SYNTAX"
+    assert not asked.is_held
+    assert asked.answer is None
+
+
+def test_response_lets_the_next_request_go(pair: Pair) -> None:
+    """One request at a time, and no pause between two. RFC 7296 §2.3."""
+    sa = pair.ike(WEST)
+    pair.begin(WEST, CheckLiveness())
+    sa.want(CheckLiveness())
+    pair.deliver()
+    ((_, _, frame),) = pair.wire
+    octets = frame[2 + len(NON_ESP_MARKER) :]
+    assert sa.sent is not None
+    assert sa.sent.message_id == 2
+    assert receive(sa, decode_message(octets), octets, pair.now)
+    assert sa.sent is not None
+    assert sa.sent.message_id == 3
+
+
 def test_malformed_answer_starts_the_ike_sa_over(pair: Pair) -> None:
     """An answer draws no error but a DELETE. RFC 7296 §2.21."""
     pair.begin(WEST, CheckLiveness())
@@ -276,6 +308,8 @@ def test_repeated_request_is_answered_again_and_not_executed_again(pair: Pair) -
     pair.wire.clear()
     pair.inject(WEST, id, request)
     assert [octets[6:] for _, _, octets in pair.sent].count(answer) == 2
+    answers = [s for s in pair.said(EAST) if s.startswith("CREATE_CHILD_SA 2 response")]
+    assert len(answers) == 2
     assert len(pair.east.traces("child-sa-rekeyed")) == 1
     pair.check_agreement()
     pair.ping()
@@ -381,6 +415,31 @@ def test_request_is_repeated_octet_for_octet_on_a_new_connection(
     assert len(pair.east.traces("child-sa-rekeyed")) == 1
     pair.check_agreement()
     pair.ping()
+
+
+def test_request_is_repeated_only_while_it_is_under_way(pair: Pair) -> None:
+    """[9329-6.2-reconnect]: there may be none; a repetition is a request, too."""
+    sa = pair.ike(WEST)
+    assert not repeat_request(sa)
+    pair.begin(WEST, CheckLiveness())
+    assert repeat_request(sa)
+    pair.advance(0.0)
+    assert pair.said(WEST)[-2:] == ["INFORMATIONAL 2 request: "] * 2
+
+
+@pytest.mark.parametrize("exchange", [ExchangeType.IKE_AUTH, INFORMATIONAL])
+def test_response_of_another_exchange_is_dropped(
+    pair: Pair, exchange: ExchangeType
+) -> None:
+    """Its Message ID is not enough. RFC 7296 §2.2."""
+    pair.rekey_child(WEST)
+    pair.wire.clear()
+    east = pair.ike(EAST)
+    header = east.header(exchange, 2, is_response=True)
+    assert east.protection is not None
+    pair.inject(EAST, next(iter(pair.open)), east.protection.seal(header, []))
+    assert pair.west.endpoint.counters.dropped == {"MessageIdError": 1}
+    assert pair.ike(WEST).sent is not None
 
 
 def test_peer_hears_of_a_new_connection_although_it_answered_before(

@@ -41,6 +41,7 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
     SkPayload,
     TsPayload,
@@ -180,7 +181,7 @@ def test_an_unknown_payload_is_kept_and_stepped_over() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", [1, 32, 49, 52, 54, 200, 255])
+@pytest.mark.parametrize("kind", [1, 32, 49, 52, 55, 200, 255])
 def test_an_unknown_critical_payload_is_refused_with_its_type(kind: int) -> None:
     """RFC 7296 §2.5: the notification carries the payload type."""
     octets = message_of("00 80 0006 abcd", first_type=kind)
@@ -443,6 +444,7 @@ def test_we_read_what_scapy_writes() -> None:
         ),
         (ConfigurationPayload(4), "CP(CFG_ACK)"),
         (EapPayload(bytes(5)), "EAP(5 octets)"),
+        (PsPayload(bytes(16)), "PS(16 octets)"),
         (UnknownPayload(200, bytes(3)), "payload type 200(3 octets)"),
         (UnknownPayload(53, bytes(3)), "SKF(3 octets)"),
     ],

@@ -23,6 +23,7 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
     SkPayload,
     TsPayload,
@@ -116,6 +117,7 @@ CASES: list[tuple[int, str, Payload]] = [
         ),
     ),
     (48, "01 00 0005 01", EapPayload(b"\1\0\0\5\1")),
+    (54, "01 02 03 04", PsPayload(b"\1\2\3\4")),
 ]
 
 
@@ -182,6 +184,9 @@ def test_any_body_is_read_or_malformed(kind: int, octets: bytes) -> None:
         (44, "01 0000"),
         (45, "01 000000 07 00 0010 0000 ffff 0a000000 0a0000ff 00"),  # one more octet
         (45, "02 000000 07 00 0010 0000 ffff 0a000000 0a0000ff"),
+        (54, ""),  # four keys of one size, RFC 8019 §8.2
+        (54, "01 02 03"),
+        (54, "01 02 03 04 05"),
         (47, "01 0000"),
         (47, "01 000000 0001"),
         (47, "01 000000 0001 0004 0a0900"),

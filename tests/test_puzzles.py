@@ -6,6 +6,7 @@ import pytest
 
 from iketcp.crypto.prf import PRFS
 from iketcp.errors import MalformedMessageError
+from iketcp.ike import puzzles
 from iketcp.ike.puzzles import (
     FREE_DIFFICULTY,
     HARDEST,
@@ -43,6 +44,7 @@ def test_a_solution_has_four_different_keys_that_work(
     """RFC 8019 §7.1.3, recomputed without our prf."""
     string = b"a cookie"
     solution = solve(Puzzle(prf, difficulty), string)
+    assert solution is not None
     keys = {solution[i : i + 4] for i in range(0, 16, 4)}
     assert len(keys) == 4
     wanted = difficulty or FREE_DIFFICULTY
@@ -78,3 +80,10 @@ def test_work_beyond_reason_and_unknown_prfs_are_not_begun() -> None:
     assert Puzzle(SHA256, HARDEST).is_solvable
     assert not Puzzle(SHA256, HARDEST + 1).is_solvable
     assert not Puzzle(2, 1).is_solvable
+    assert solve(Puzzle(SHA256, HARDEST + 1), b"cookie") is None
+
+
+def test_a_search_comes_to_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 8019 §7.1.2: the initiator need not go on for ever."""
+    monkeypatch.setattr(puzzles, "PATIENCE", 1)
+    assert solve(Puzzle(SHA256, 6), b"cookie") is None

@@ -47,6 +47,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    PS = 54
+    """Puzzle Solution. Source: RFC 8019 §8.2."""
 
 
 class ProtocolId(IntEnum):
@@ -224,6 +226,7 @@ class NotifyType(IntEnum):
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
     NON_FIRST_FRAGMENTS_ALSO = 16395
     SIGNATURE_HASH_ALGORITHMS = 16431
+    PUZZLE = 16434
 
 
 FIRST_STATUS_NOTIFY = 16384

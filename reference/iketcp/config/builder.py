@@ -120,6 +120,8 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         request_families=tuple(dict.fromkeys(ike["request_addresses"])),
         pool=_pool(document.one("pool")),
         is_cookie_required=ike["cookies"],
+        puzzle_threshold=ike["puzzle_threshold"],
+        puzzle_difficulty=ike["puzzle_difficulty"],
         half_open_seconds=ike["half_open"],
     )
 

@@ -220,6 +220,22 @@ IKE = Table(
             roles=_RESPONDER,
         ),
         Key(
+            "puzzle_threshold",
+            integer(0, 1_000_000),
+            "With so many half-open IKE SAs an initiator has to solve a puzzle first; "
+            "0: always.",
+            default=128,
+            roles=_RESPONDER,
+        ),
+        Key(
+            "puzzle_difficulty",
+            integer(0, 255),
+            "Zero bits to look for in a puzzle; each one more doubles the work. 0 "
+            "leaves it to the initiator.",
+            default=0,
+            roles=_RESPONDER,
+        ),
+        Key(
             "half_open",
             duration(1.0),
             "How long an IKE SA may wait for its IKE_AUTH.",

@@ -4,7 +4,13 @@ The cookie is a keyed digest of what the initiator sent and where it came from; 
 responder can check it without having remembered anything. The TCP port is left out, for
 the initiator may come back over another connection.
 
+What the responder asked for along with a cookie, a puzzle, can be written into it: the
+digest covers that too. A cookie whose puzzle was solved is good for one IKE SA, so that
+the work is not done once for many.
+
 Source: RFC 7296 §2.6
+Source: RFC 8019 §7.1.1.3
+Source: RFC 8019 §10
 Source: RFC 9329 §6.3
 """
 
@@ -18,6 +24,13 @@ ROTATE_SECONDS = 120.0
 """Choice: how long one secret makes cookies. It checks them for as long again, so a
 cookie is good for two minutes at least and four at most."""
 
+DIGEST_SIZE = 32
+"""Octets of the digest at the end of a cookie."""
+
+SPENT_LIMIT = 4096
+"""Choice: after so many spent cookies their secret is given up, and all are forgotten.
+Who still has one of its cookies is asked again."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Secret:
@@ -25,6 +38,7 @@ class _Secret:
 
     octets: bytes = field(repr=False)
     made_at: float
+    spent: set[bytes] = field(default_factory=set, repr=False)
 
     def makes_cookies(self, now: float) -> bool:
         return now < self.made_at + ROTATE_SECONDS
@@ -60,8 +74,18 @@ class CookieJar:
             self._secrets = {**kept, self._version: fresh}
         return self._version
 
-    def make(self, ni: bytes, address: IpAddress, spi_i: bytes, now: float) -> bytes:
-        """Make a cookie: version | HMAC-SHA-256(secret, Ni | IPi | SPIi), 33 octets.
+    def make(
+        self,
+        ni: bytes,
+        address: IpAddress,
+        spi_i: bytes,
+        now: float,
+        info: bytes = b"",
+    ) -> bytes:
+        """Make a cookie: version | info | HMAC-SHA-256(key, Ni | IPi | SPIi).
+
+        The key is the secret, or with ``info`` the secret's HMAC-SHA-256 of it. The
+        size is 33 octets and those of ``info``.
 
         The initiator's TCP port is not part of it [9329-6.3-port].
 
@@ -73,11 +97,14 @@ class CookieJar:
             The initiator's address.
         spi_i : bytes
             The initiator's SPI, 8 octets.
+        info : bytes
+            What to read from the cookie when it comes back, at most 31 octets.
 
-        Source: RFC 7296 §2.6, RFC 9329 §6.3
+        Source: RFC 7296 §2.6, RFC 8019 §7.1.1.3, RFC 9329 §6.3
         """
         version = self._current_version(now)
-        return _cookie(version, self._secrets[version], ni + address.packed + spi_i)
+        secret = self._secrets[version]
+        return _cookie(version, secret, info, ni + address.packed + spi_i)
 
     def is_valid(
         self, cookie: bytes, ni: bytes, address: IpAddress, spi_i: bytes, now: float
@@ -91,9 +118,27 @@ class CookieJar:
         secret = self._secrets.get(cookie[0]) if cookie else None
         if secret is None or not secret.checks_cookies(now):
             return False
-        expected = _cookie(cookie[0], secret, ni + address.packed + spi_i)
+        octets = ni + address.packed + spi_i
+        expected = _cookie(cookie[0], secret, info_of(cookie), octets)
         return hmac.compare_digest(cookie, expected)
 
+    def spend(self, cookie: bytes) -> None:
+        """Note that a valid cookie bought an IKE SA. Source: RFC 8019 §10."""
+        secret = self._secrets[cookie[0]]
+        secret.spent.add(cookie)
+        if len(secret.spent) >= SPENT_LIMIT:
+            del self._secrets[cookie[0]]
 
-def _cookie(version: int, secret: _Secret, octets: bytes) -> bytes:
-    return bytes([version]) + hmac.digest(secret.octets, octets, "sha256")
+    def is_spent(self, cookie: bytes) -> bool:
+        """Tell whether a valid cookie has bought an IKE SA. Source: RFC 8019 §10."""
+        return cookie in self._secrets[cookie[0]].spent
+
+
+def info_of(cookie: bytes) -> bytes:
+    """Return what a valid cookie says, see :meth:`CookieJar.make`."""
+    return cookie[1:-DIGEST_SIZE]
+
+
+def _cookie(version: int, secret: _Secret, info: bytes, octets: bytes) -> bytes:
+    key = hmac.digest(secret.octets, info, "sha256") if info else secret.octets
+    return bytes([version]) + info + hmac.digest(key, octets, "sha256")

@@ -316,10 +316,13 @@ def _take_response(sa: IkeSa, response: Received, now: float) -> None:
     ------
     MessageIdError
         No request of ours waits for it.
+    DropError
+        The exchange has to ignore it.
 
     Source: RFC 7296 §2.21.3
     """
     exchange = _awaiting_exchange(sa, response.header)
+    exchange.check_answer(response)
     sa.exchange = sa.sent = None
     _accepted(sa, response, now)
     if find_notify(response.payloads, NotifyType.INVALID_SYNTAX) is not None:

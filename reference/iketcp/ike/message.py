@@ -46,6 +46,7 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
     SkPayload,
     TsPayload,
@@ -328,6 +329,11 @@ def _(payload: ConfigurationPayload) -> str:
 @_describe.register
 def _(payload: EapPayload) -> str:
     return f"EAP({len(payload.message)} octets)"
+
+
+@_describe.register
+def _(payload: PsPayload) -> str:
+    return f"PS({len(payload.solution)} octets)"
 
 
 @_describe.register

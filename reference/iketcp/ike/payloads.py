@@ -21,12 +21,14 @@ SK         46    §3.14    initialization vector, ciphertext, integrity check va
 CP         47    §3.15    CFG Type (1), reserved (3), attributes
                           (:mod:`iketcp.ike.configuration`)
 EAP        48    §3.16    EAP message
+PS         54            four keys of one size (RFC 8019 §8.2)
 =========  ====  =======  ==========================================================
 
 Reserved fields are ignored when they come and zero when we send.
 
 Source: RFC 7296 §3.2
 Source: RFC 7296 §3.16
+Source: RFC 8019 §8.2
 """
 
 import struct
@@ -295,6 +297,19 @@ class EapPayload(Payload):
 
 
 @dataclass(frozen=True, slots=True)
+class PsPayload(Payload):
+    """PS: the solution of a puzzle. Source: RFC 8019 §8.2."""
+
+    payload_type: ClassVar[int] = PayloadType.PS
+    solution: bytes
+    """Puzzle Solution Data: four keys of one size, at least 4 octets."""
+
+    def encode_body(self) -> bytes:
+        """Return the keys as they are."""
+        return self.solution
+
+
+@dataclass(frozen=True, slots=True)
 class UnknownPayload(Payload):
     """A payload of a type we do not know. Source: RFC 7296 §2.5.
 
@@ -399,6 +414,13 @@ def _decode_cp(reader: Reader) -> ConfigurationPayload:
     return ConfigurationPayload(cfg_type, decode_attributes(reader))
 
 
+def _decode_ps(reader: Reader) -> PsPayload:
+    """Decode PS: four keys of the same size, which is not zero. RFC 8019 §8.2."""
+    if not reader.remaining or reader.remaining % 4:
+        raise MalformedMessageError(f"puzzle solution of {reader.remaining} octets")
+    return PsPayload(reader.pull_rest())
+
+
 DECODERS: Mapping[int, Callable[[Reader], Payload]] = {
     PayloadType.SA: lambda reader: SaPayload(decode_proposals(reader)),
     PayloadType.KE: _decode_ke,
@@ -419,6 +441,7 @@ DECODERS: Mapping[int, Callable[[Reader], Payload]] = {
     PayloadType.TSR: partial(_decode_ts, False),
     PayloadType.CP: _decode_cp,
     PayloadType.EAP: lambda reader: EapPayload(reader.pull_rest()),
+    PayloadType.PS: _decode_ps,
 }
 """Body decoders by payload type; each takes all octets of its Reader.
 

@@ -76,5 +76,11 @@ class IkePolicy:
     pool: PoolPolicy | None = None
     is_cookie_required: bool = False
     """Ask every initiator for a cookie; off, as RFC 9329 §6.3 advises."""
+    puzzle_threshold: int = 128
+    """With so many half-open IKE SAs, an initiator has to solve a puzzle first; 0:
+    always. Source: RFC 8019 §4.4."""
+    puzzle_difficulty: int = 0
+    """Zero bits to find, 0 to 255; 0 leaves it to the initiator, as RFC 8019
+    §7.1.1.1 recommends unless an attack is very heavy."""
     half_open_seconds: float = 30.0
     """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""

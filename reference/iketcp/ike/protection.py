@@ -24,7 +24,6 @@ from iketcp.ike.keys import IkeKeys
 from iketcp.ike.message import Message, decode_chain, encode_chain
 from iketcp.ike.payloads import Payload, SkPayload
 from iketcp.octets import Reader
-from iketcp.registry import PayloadType
 
 GENERIC_HEADER_SIZE = 4
 """Octets of a generic payload header. Source: RFC 7296 §3.2."""
@@ -80,7 +79,12 @@ class IkeProtection:
         self._sealed += 1
         return self._sealed.to_bytes(size, "big")
 
-    def seal(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+    def seal(
+        self,
+        header: Header,
+        payloads: Sequence[Payload],
+        leading: Sequence[Payload] = (),
+    ) -> bytes:
         """Make a whole protected IKE message.
 
         Parameters
@@ -89,13 +93,15 @@ class IkeProtection:
             SPIs, exchange, Message ID and flags; Next Payload and Length are filled in.
         payloads : Sequence[Payload]
             What goes inside; may be empty.
+        leading : Sequence[Payload]
+            What stands in the clear before the Encrypted payload; authenticated too.
 
         Raises
         ------
         MessageTooLongError
             The Encrypted payload does not fit its 16-bit Payload Length.
 
-        Source: RFC 7296 §3.14
+        Source: RFC 7296 §3.14, RFC 5282 §5.1
         """
         spec = self._spec
         first_inner, inner = encode_chain(payloads)
@@ -106,8 +112,11 @@ class IkeProtection:
         sk_size = GENERIC_HEADER_SIZE + body_size
         if sk_size > MAX_PAYLOAD_SIZE:
             raise MessageTooLongError(f"Encrypted payload of {sk_size} octets")
-        associated = header.with_chain(PayloadType.SK, HEADER_SIZE + sk_size).encode()
-        associated += bytes([first_inner, 0]) + sk_size.to_bytes(2, "big")
+        first, chain = encode_chain(
+            [*leading, SkPayload(first_inner, bytes(body_size))]
+        )
+        associated = header.with_chain(first, HEADER_SIZE + len(chain)).encode()
+        associated += chain[:-body_size]
         iv = self._next_iv()
         return associated + iv + self._sealing.seal(iv, plaintext, associated)
 

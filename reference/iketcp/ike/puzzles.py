@@ -24,8 +24,13 @@ KEY_SIZE = 4
 HARDEST = 18
 """Choice: zero bits we are willing to look for, about a second of work."""
 
+PATIENCE = 16
+"""Choice: we give up after so many times two to the zero bits, four times the keys that
+it takes on average. That happens to one puzzle in ten thousand."""
+
 FREE_DIFFICULTY = 8
-"""Choice: zero bits we offer where the responder leaves it to us."""
+"""Choice: zero bits we offer where the responder leaves it to us, and accept where we
+do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +60,11 @@ class Puzzle:
         return cls(int.from_bytes(data[:2], "big"), data[2])
 
     @property
+    def wanted(self) -> int:
+        """Zero bits to look for, and to be content with. Source: RFC 8019 §7.1.1.1."""
+        return self.difficulty or FREE_DIFFICULTY
+
+    @property
     def is_solvable(self) -> bool:
         """Whether we know the prf and are willing to do the work."""
         return self.prf in PRFS and self.difficulty <= HARDEST
@@ -68,33 +78,36 @@ def zero_bits(octets: bytes) -> int:
     return (number & -number).bit_length() - 1
 
 
-def solve(puzzle: Puzzle, string: bytes) -> bytes:
-    """Find four different keys.
+def solve(puzzle: Puzzle, string: bytes) -> bytes | None:
+    """Find four different keys, or give up.
 
-    Choice: keys are counted up from 0, so that a solution can be repeated.
+    Choice: keys are counted up from 0, so that a solution can be repeated. The work is
+    bounded: at most ``PATIENCE`` times two to the zero bits.
 
     Parameters
     ----------
     string : bytes
-        The content of the COOKIE notification.
+        The content of the COOKIE notification; in IKE_AUTH ``Nr | SPIr``.
 
     Returns
     -------
-    bytes
-        Puzzle Solution Data: four keys of ``KEY_SIZE`` octets.
+    bytes or None
+        Puzzle Solution Data: four keys of ``KEY_SIZE`` octets. None: we are not willing
+        to begin, or did not find them.
 
-    Source: RFC 8019 §7.1.3
+    Source: RFC 8019 §7.1.2, RFC 8019 §7.1.3
     """
+    if not puzzle.is_solvable:
+        return None
     prf = PRFS[puzzle.prf]
-    wanted = puzzle.difficulty or FREE_DIFFICULTY
     keys: list[bytes] = []
-    number = 0
-    while len(keys) < KEYS:
+    for number in range(PATIENCE << puzzle.wanted):
         key = number.to_bytes(KEY_SIZE, "big")
-        if zero_bits(prf.prf(key, string)) >= wanted:
+        if zero_bits(prf.prf(key, string)) >= puzzle.wanted:
             keys.append(key)
-        number += 1
-    return b"".join(keys)
+            if len(keys) == KEYS:
+                return b"".join(keys)
+    return None
 
 
 def solved_bits(prf: Prf, string: bytes, solution: bytes) -> int:

@@ -1,12 +1,13 @@
 """IKE_SA_INIT: agree on algorithms, exchange nonces and public values.
 
 The only exchange in the clear. The initiator offers; the responder chooses, or asks for
-a cookie or another key exchange method, upon which the initiator begins again. What was
-said here is authenticated afterwards by AUTH.
+a cookie, the solution of a puzzle or another key exchange method, upon which the
+initiator begins again. What was said here is authenticated afterwards by AUTH.
 
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.6
 Source: RFC 7296 §2.6.1
+Source: RFC 8019 §7
 Source: RFC 9329 §6.3
 Source: RFC 9329 §6.4
 """
@@ -20,12 +21,14 @@ from typing import ClassVar
 from iketcp.crypto import key_exchange
 from iketcp.crypto.key_exchange import KeyExchange
 from iketcp.errors import (
+    DropError,
     ExchangeError,
     InvalidKePayloadError,
     InvalidPublicValueError,
     MalformedMessageError,
     NoProposalChosenError,
 )
+from iketcp.ike import admission
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.ike_auth import IkeAuth
 from iketcp.ike.header import Header
@@ -46,8 +49,10 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
 )
+from iketcp.ike.puzzles import Puzzle, solve
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
@@ -59,7 +64,7 @@ from iketcp.registry import (
 )
 
 MAX_RESTARTS = 8
-"""Choice: cookies and other methods asked for in a row before we give up."""
+"""Choice: cookies, puzzles and other methods asked for in a row before we give up."""
 
 SIGNATURE_HASHES = (
     HashAlgorithm.SHA2_256,
@@ -132,12 +137,15 @@ class IkeSaInit(Exchange):
         self._method = transforms_of(self._proposals[0], TransformType.KE)[0].id
         self._key_exchange: KeyExchange | None = None
         self._cookie: bytes | None = None
+        self._solution: bytes | None = None
         self._restarts = 0
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [N(COOKIE),] SA, KE, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH...).
+        """Make [N(COOKIE), [PS,]] SA, KE, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH...).
 
-        A cookie stands first, the rest is as it was. Source: RFC 7296 §2.6
+        A cookie stands first, the solution of a puzzle next, and the rest is as it was.
+
+        Source: RFC 7296 §2.6, RFC 8019 §7.1.2
         """
         if self._key_exchange is None or self._key_exchange.method != self._method:
             self._key_exchange = key_exchange.generate(
@@ -148,6 +156,8 @@ class IkeSaInit(Exchange):
         payloads: list[Payload] = []
         if self._cookie is not None:
             payloads.append(NotifyPayload(NotifyType.COOKIE, self._cookie))
+        if self._solution is not None:
+            payloads.append(PsPayload(self._solution))
         payloads += [
             SaPayload(self._proposals),
             KePayload(self._method, self._key_exchange.public_value),
@@ -158,6 +168,26 @@ class IkeSaInit(Exchange):
         sa.next_message_id = 0
         sa.transition(IkeEvent.SEND_IKE_SA_INIT)
         return payloads
+
+    def check_answer(self, response: Received) -> None:
+        """Ignore a puzzle without the cookie it is about, and go on waiting.
+
+        An IKE_SA_INIT response with SA has another puzzle in it, for IKE_AUTH.
+
+        Raises
+        ------
+        DropError
+            PUZZLE came without COOKIE.
+
+        Source: RFC 8019 §7.1.2
+        """
+        payloads = response.payloads
+        if (
+            find_notify(payloads, NotifyType.PUZZLE) is not None
+            and find_notify(payloads, NotifyType.COOKIE) is None
+            and not any(isinstance(payload, SaPayload) for payload in payloads)
+        ):
+            raise DropError("PUZZLE without COOKIE")
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Restart as asked, fail at once, or derive the keys and go on to IKE_AUTH.
@@ -195,13 +225,39 @@ class IkeSaInit(Exchange):
         sa.remote_init_message = response.octets
         sa.remote_hash_algorithms = read_signature_hashes(payloads)
         _note_nat(sa, payloads, sa.spi_r)
+        solution = self._auth_solution(sa, payloads)
         _derive(sa, self._key_exchange, ke.public_value)
-        sa.want(IkeAuth(), is_urgent=True)
+        sa.want(IkeAuth(solution), is_urgent=True)
+
+    @staticmethod
+    def _auth_solution(sa: IkeSa, payloads: Sequence[Payload]) -> bytes | None:
+        """Solve the puzzle for IKE_AUTH, if there is one.
+
+        Deviation: where RFC 8019 §7.2.2 wants it solved however hard it is, we give up
+        beyond the work we are willing to do: IKE_AUTH would not be answered.
+
+        Raises
+        ------
+        ExchangeError
+            It is too hard.
+
+        Source: RFC 8019 §7.2.2, RFC 8019 §7.2.3
+        """
+        notify = find_notify(payloads, NotifyType.PUZZLE)
+        if notify is None:
+            return None
+        solution = solve(Puzzle.decode(notify.data), sa.nr + sa.spi_r)
+        if solution is None:
+            raise ExchangeError("the puzzle for IKE_AUTH is too hard")
+        return solution
 
     def _is_restart(self, sa: IkeSa, payloads: Sequence[Payload]) -> bool:
-        """Follow COOKIE and INVALID_KE_PAYLOAD [9329-6.3-initiator].
+        """Follow COOKIE, PUZZLE and INVALID_KE_PAYLOAD [9329-6.3-initiator].
 
-        Source: RFC 7296 §2.6, RFC 7296 §2.6.1
+        A puzzle that is too hard, or of a prf unknown to us, is passed over: the cookie
+        goes back alone.
+
+        Source: RFC 7296 §2.6, RFC 7296 §2.6.1, RFC 8019 §7.1.2
         """
         cookie = find_notify(payloads, NotifyType.COOKIE)
         other = find_notify(payloads, NotifyType.INVALID_KE_PAYLOAD)
@@ -213,7 +269,10 @@ class IkeSaInit(Exchange):
         if cookie is not None:
             if not 1 <= len(cookie.data) <= 64:
                 raise MalformedMessageError(f"cookie of {len(cookie.data)} octets")
-            self._cookie = cookie.data
+            puzzle = find_notify(payloads, NotifyType.PUZZLE)
+            self._cookie, self._solution = cookie.data, None
+            if puzzle is not None:
+                self._solution = solve(Puzzle.decode(puzzle.data), cookie.data)
         if other is not None:
             self._method = self._wanted_method(other)
         sa.want(self)
@@ -253,8 +312,12 @@ def stateless_answer(
 
     SPIs, exchange and Message ID are the request's.
 
-    Source: RFC 7296 §1.5, RFC 7296 §2.6, RFC 7296 §2.21.1
+    Source: RFC 7296 §1.5, RFC 7296 §2.21.1
     """
+    return _stateless(request, (NotifyPayload(notify, data),))
+
+
+def _stateless(request: Header, payloads: tuple[Payload, ...]) -> StatelessAnswer:
     header = Header(
         spi_i=request.spi_i,
         spi_r=request.spi_r,
@@ -263,31 +326,39 @@ def stateless_answer(
         is_response=True,
         is_original_initiator=not request.is_original_initiator,
     )
-    payloads = (NotifyPayload(notify, data),)
     return StatelessAnswer(encode_message(header, payloads), header, payloads)
 
 
 def answer_ike_sa_init(
-    context: IkeContext, request: Received, path: Path, now: float
+    context: IkeContext,
+    request: Received,
+    path: Path,
+    now: float,
+    half_open: int = 0,
 ) -> IkeSa | StatelessAnswer:
     """Answer an IKE_SA_INIT request.
+
+    Parameters
+    ----------
+    half_open : int
+        IKE SAs that wait for their IKE_AUTH: the load. Source: RFC 8019 §4.4
 
     Returns
     -------
     IkeSa
         A half-open IKE SA whose response waits in its outputs, or
     StatelessAnswer
-        a cookie request or an error; no state is kept.
+        a request for a cookie, perhaps with a puzzle, or an error; no state is kept.
 
     Raises
     ------
     InvalidPublicValueError
         The public value fails its test: the message is dropped. RFC 6989 §2.5.
 
-    Source: RFC 7296 §1.2, RFC 7296 §2.6
+    Source: RFC 7296 §1.2, RFC 7296 §2.6, RFC 8019 §7.1
     """
     try:
-        return _answer(context, request, path, now)
+        return _answer(context, request, path, now, half_open)
     except InvalidPublicValueError:
         raise
     except (ExchangeError, MalformedMessageError) as error:
@@ -296,7 +367,7 @@ def answer_ike_sa_init(
 
 
 def _answer(
-    context: IkeContext, request: Received, path: Path, now: float
+    context: IkeContext, request: Received, path: Path, now: float, half_open: int
 ) -> IkeSa | StatelessAnswer:
     header, payloads = request.header, request.payloads
     # PARSE
@@ -305,13 +376,9 @@ def _answer(
     nonce = need(payloads, NoncePayload)
     hashes = read_signature_hashes(payloads)
     # CHECK
-    if context.policy.is_cookie_required and not _has_cookie(
-        context, request, nonce.nonce, path, now
-    ):
-        cookie = context.cookies.make(
-            nonce.nonce, path.remote_address, header.spi_i, now
-        )
-        return stateless_answer(header, NotifyType.COOKIE, cookie)
+    asked = admission.demand(context, header, payloads, path, now, half_open)
+    if asked:
+        return _stateless(header, asked)
     choice = choose_proposal(offer.proposals, context.policy.proposals, ke.method)
     suite = choice.suite
     if suite.ke != ke.method:
@@ -338,14 +405,6 @@ def _answer(
     _derive(sa, ours, ke.public_value)
     sa.transition(IkeEvent.ANSWER_IKE_SA_INIT)
     sa.state_deadline = now + context.policy.half_open_seconds
+    if admission.is_loaded(context, half_open):
+        admission.spend(context, payloads)
     return sa
-
-
-def _has_cookie(
-    context: IkeContext, request: Received, ni: bytes, path: Path, now: float
-) -> bool:
-    """Tell whether a valid cookie came; the port plays no part [9329-6.3-port]."""
-    notify = find_notify(request.payloads, NotifyType.COOKIE)
-    return notify is not None and context.cookies.is_valid(
-        notify.data, ni, path.remote_address, request.header.spi_i, now
-    )
