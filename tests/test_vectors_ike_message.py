@@ -211,7 +211,7 @@ def test_every_number_we_know_occurs(
 
 
 def test_every_payload_and_exchange_we_know_occurs() -> None:
-    """Payload types 33 to 48, and each exchange as request and as response."""
+    """Payload types 33 to 48 and 54, and each exchange as request and as response."""
     types, exchanges = {0}, set()
     for test, _ in each("valid"):
         types |= set(types_of(test))

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
+from iketcp.vectorlib.commands import vectors_app
+
 if TYPE_CHECKING:
     from iketcp.config import Configuration
     from iketcp.net.wake import Wake
@@ -37,6 +39,8 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+app.add_typer(vectors_app)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="TOML configuration.")

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from iketcp.vectorlib import (
+    checksum_fixup,
     cookie,
     esp_packet,
     esp_replay,
@@ -13,11 +14,14 @@ from iketcp.vectorlib import (
     ike_encrypted,
     ike_keys,
     key_exchange,
+    mapping_scenarios,
     message_ids,
     messages,
     nat_detection,
     prf,
     proposal_choice,
+    puzzle,
+    transcripts,
     ts_narrowing,
 )
 from iketcp.vectorlib.envelope import VectorFile, dump
@@ -25,6 +29,7 @@ from iketcp.vectorlib.envelope import VectorFile, dump
 GENERATORS: Mapping[str, Callable[[], VectorFile]] = {
     framing.NAME: framing.build,
     messages.NAME: messages.build,
+    checksum_fixup.NAME: checksum_fixup.build,
     cookie.NAME: cookie.build,
     esp_packet.NAME: esp_packet.build,
     esp_replay.NAME: esp_replay.build,
@@ -32,11 +37,14 @@ GENERATORS: Mapping[str, Callable[[], VectorFile]] = {
     ike_encrypted.NAME: ike_encrypted.build,
     ike_keys.NAME: ike_keys.build,
     key_exchange.NAME: key_exchange.build,
+    mapping_scenarios.NAME: mapping_scenarios.build,
     message_ids.NAME: message_ids.build,
     nat_detection.NAME: nat_detection.build,
     prf.NAME: prf.build,
     proposal_choice.NAME: proposal_choice.build,
+    puzzle.NAME: puzzle.build,
     ts_narrowing.NAME: ts_narrowing.build,
+    transcripts.NAME: transcripts.build,
 }
 """What builds each file, by the file's name without ``_test.json``."""
 

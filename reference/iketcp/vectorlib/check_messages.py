@@ -31,6 +31,7 @@ from iketcp.ike.payloads import (
     NoncePayload,
     NotifyPayload,
     Payload,
+    PsPayload,
     SaPayload,
     SkPayload,
     TsPayload,
@@ -203,6 +204,8 @@ def _more_members(payload: Payload) -> Fields:
             return {"cfgType": payload.type, "attributes": attributes}
         case EapPayload():
             return {"message": payload.message.hex()}
+        case PsPayload():
+            return {"solution": payload.solution.hex()}
         case UnknownPayload():
             body = {"body": payload.body.hex()}
             if payload.type == _SKF:
@@ -376,4 +379,5 @@ _MAKERS: Mapping[int, Callable[[Fields], Payload]] = {
     PayloadType.SK: lambda f: SkPayload(f["firstInnerType"], _octets(f["body"])),
     PayloadType.CP: _cp,
     PayloadType.EAP: lambda f: EapPayload(_octets(f["message"])),
+    PayloadType.PS: lambda f: PsPayload(_octets(f["solution"])),
 }

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from iketcp.vectorlib import (
     check,
+    check_checksum_fixup,
     check_cookie,
     check_esp_packet,
     check_esp_replay,
@@ -16,11 +17,14 @@ from iketcp.vectorlib import (
     check_ike_encrypted,
     check_ike_keys,
     check_key_exchange,
+    check_mapping,
     check_message_ids,
     check_messages,
     check_nat_detection,
     check_prf,
     check_proposal_choice,
+    check_puzzle,
+    check_transcripts,
     check_ts_narrowing,
 )
 from iketcp.vectorlib.envelope import Json
@@ -40,14 +44,19 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "Encrypted": check_ike_encrypted.problems,
     "NatDigest": check_nat_detection.problems,
     "NatComparison": check_nat_detection.problems,
+    "ChecksumFixup": check_checksum_fixup.problems,
     "Cookie": check_cookie.problems,
     "CookieRepeat": check_cookie.problems,
+    "PuzzleSolution": check_puzzle.problems,
+    "PuzzleSearch": check_puzzle.problems,
     "ProposalSelection": check_proposal_choice.problems,
     "ProposalAnswer": check_proposal_choice.problems,
     "TsSelection": check_ts_narrowing.problems,
     "EspPacket": check_esp_packet.problems,
     "Replay": check_esp_replay.problems,
     "MessageIds": check_message_ids.problems,
+    "ConnectionMapping": check_mapping.problems,
+    "Transcript": check_transcripts.problems,
 }
 """What runs the tests of a group, by its type."""
 

@@ -16,8 +16,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypedDict
 
-# The package publishes no type information.
-from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+try:
+    # The package publishes no type information.
+    from jsonschema import Draft7Validator  # type: ignore[import-untyped]
+except ModuleNotFoundError:  # needed for checks, not for building
+    Draft7Validator = None
+
+HAS_SCHEMAS = Draft7Validator is not None
+"""Whether files can be compared with their schemas here."""
 
 
 class Note(TypedDict):
@@ -108,7 +114,15 @@ def load_file(path: Path) -> Json:
 
 
 def schema_problems(document: Json, schema: Json) -> list[str]:
-    """Say where a document departs from a draft-07 JSON Schema; empty if nowhere."""
+    """Say where a document departs from a draft-07 JSON Schema; empty if nowhere.
+
+    Raises
+    ------
+    VectorFileError
+        jsonschema is not installed.
+    """
+    if Draft7Validator is None:
+        raise VectorFileError("jsonschema is not installed")
     Draft7Validator.check_schema(schema)
     return [
         f"{error.json_path}: {error.message[:200]}"

@@ -10,6 +10,7 @@ from iketcp.vectorlib.message_case import Case, MessageGroup, as_test
 from iketcp.vectorlib.message_cases import valid
 from iketcp.vectorlib.message_cases_broken import broken
 from iketcp.vectorlib.message_cases_open import odd
+from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
 from iketcp.vectorlib.message_notes import HEADER, NOTES
 
 NAME = "ike_message"
@@ -22,7 +23,7 @@ def build() -> VectorFile:
 
     Source: RFC 7296 §3
     """
-    cases = [*valid(), *odd(), *broken()]
+    cases = [*valid(), *odd(), *broken(), *puzzles(), *wrong_solutions()]
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

@@ -1,0 +1,206 @@
+"""What a reader of the mapping scenarios is told: the header and the flags.
+
+Source: RFC 9329 §6.1
+"""
+
+HEADER = [
+    "Each test is a script for one endpoint, the endpoint under test, which is the"
+    " TCP Originator of all its sessions or the TCP Responder of all"
+    " (isTcpOriginator). It is given sessions, each an IKE SA and one Child SA, as"
+    " they are after an unexpected loss: installed, idle, and without a connection."
+    " Then the steps happen in order; in each, first the event, then what must be seen"
+    " of it (expect). Nothing else may be seen.",
+    "All keys and nonces are for tests only. SK_ai and SK_ar do not exist, for the"
+    " cipher of every IKE SA and Child SA is the group's, with the salt at the end of"
+    " its key; the prf is PRF_HMAC_SHA2_256 (5) and the key exchange Curve25519 (31)."
+    " ikeTransforms and espTransforms are the one proposal that the endpoint makes and"
+    " accepts, in this order. A Child SA has no key exchange of its own and no"
+    " extended sequence numbers.",
+    "ikeSa: isOriginalInitiator is the endpoint's own role. nextMessageId is that of"
+    " its next request, expectedMessageId that of the peer's. lastResponse is what it"
+    " answered to the request before that one: the IKE message, without Length and"
+    " zero octets. lastIv is the IV of that message as a number; the endpoint's later"
+    " IVs count up from there, 8 octets each.",
+    "childSa: the endpoint receives on spiIn and sends on spiOut. lastSent is its"
+    " last sequence number; its next packet has the one after that, and its IV is the"
+    " sequence number in 8 octets. All numbers up to highestReceived have been seen;"
+    " replayWindow is the width of the window in packets.",
+    "policy: limits that the RFC leaves open, in seconds and counts."
+    " firstMessageSeconds: from a connection to its first valid message;"
+    " extraneousSeconds: how long a replaced connection may idle, from when the"
+    " session moved away or its last valid message, whichever is later (0: for ever);"
+    " lingerSeconds: from the end of a session until the TCP Responder closes;"
+    " cookieSeconds: from the first COOKIE request until the connection closes;"
+    " unknownSpiLimit: so many ESP packets in a row may have unknown SPIs, one more"
+    " closes the connection; a Child SA's SPI is known for a while after its end;"
+    " corruptLimit: so many messages in a row that are neither ESP nor an IKE message"
+    " for one of the endpoint's IKE SAs close the connection; halfOpenLimit and"
+    " halfOpenAddressLimit: connections without a valid message, in all and from one"
+    " address; reconnectSeconds: the pause before the second attempt, which doubles up"
+    " to reconnectLimitSeconds, and of which half at most is taken off at random (the"
+    " first attempt comes at once, and the count begins anew after a connection that"
+    " brought a valid message and lasted for reconnectSeconds); requestTimeoutSeconds:"
+    " from the first time a request is sent until its IKE SA ends for want of an"
+    " answer; livenessSeconds: from the last protected message until an empty"
+    " INFORMATIONAL request (null: never); halfOpenSeconds: from IKE_SA_INIT to"
+    " IKE_AUTH; isCookieRequired: a COOKIE is asked of every initiator.",
+    "draws: the unpredictable octets that the endpoint uses, in order for each label:"
+    " ike.spi and esp.spi (its SPIs), ike.nonce, rekey_ike_sa.ke.private and"
+    " ike_sa_init.ke.private (private keys of Curve25519, as they stand),"
+    " cookie.secret. A cookie is one octet, the secret's version from 1, and"
+    " HMAC-SHA-256 with the secret over Ni, the initiator's address and SPIi.",
+    "event open: a TCP connection opens, by the TCP Originator; local is the"
+    " endpoint's own end. lost: it breaks, or the peer closes it. failed: the TCP"
+    " Originator's attempt to connect failed. receive: octets arrive on it. time: so"
+    " many seconds pass, and all that is due by then, to the second, happens; at all"
+    " other events the clock stands. packet: the endpoint's own network has an IP"
+    " packet for the peer's. wish: the endpoint's user wants an exchange begun: begin"
+    " (a session, as TCP Originator and original initiator), liveness (an empty"
+    " INFORMATIONAL), rekey-child, rekey-ike-sa, delete (of everything).",
+    "content says what octets are, one entry for each message, in order; size counts"
+    " its octets with the Length. kinds: prefix, keepalive, empty, ike, esp, and"
+    " octets for all that is no whole message (meaning says what it is). isAuthentic:"
+    " whether it verifies under the session's keys; null for an IKE message in the"
+    " clear. A message that does not verify shows no payloads, nextHeader or inner"
+    " packet. payloads are the IKE payloads inside, with their bodies; of a malformed"
+    " one, none.",
+    "expect.sent: the messages in order, on which connection; a response and a"
+    " repeated request in one step may change places. With isExact, no other octets"
+    " are right: they were sent before. Without, octets are those of an endpoint that"
+    " uses draws and IVs as above and writes payloads in this order; another one"
+    " compares content: the header fields, the inner packet, and the payloads as far"
+    " as they do not follow from what it drew itself; Notify payloads of status types"
+    " in IKE_SA_INIT are its own affair.",
+    "expect.closed: connections that the endpoint closes. reconnect: it asks for a"
+    " new connection after a pause of least to most seconds. delivered: inner packets"
+    " handed to its own network, in order. dropped: messages and packets that are"
+    " dropped, by reason, for implementations that count them. open: all connections"
+    " open afterwards. sessions: all sessions afterwards, oldest first: the connection"
+    " each is on (null: none), its IKE SAs, and its Child SAs by spiIn, sorted. An IKE"
+    " SA that IKE_SA_INIT has begun counts; its spiR is zero as long as the endpoint"
+    " does not know it.",
+    "result: valid, all is in order; invalid, something in the script has to be"
+    " refused: error is our name for the reason, and reaction is drop, answer (an"
+    " error Notify), close-connection (the session lives on) or end-ike-sa (the"
+    " connection stays). acceptable: the RFC leaves the outcome or the number open,"
+    " and the test shows ours.",
+]
+
+NOTES = {
+    "BothConnections": (
+        "STATE_MACHINE",
+        "Two connections of one session are open at once.",
+        "Packets that were on their way are lost, or answers go to a dead connection.",
+    ),
+    "Cookie": (
+        "RESOURCE",
+        "A COOKIE is asked for in IKE_SA_INIT.",
+        "Beginners who change their port are locked out, or idle ones held open.",
+    ),
+    "Cut": (
+        "DESYNC",
+        "A connection breaks inside a message.",
+        "A message is put together from two streams.",
+    ),
+    "Delete": (
+        "STATE_MACHINE",
+        "A session ends with DELETE.",
+        "Connections that stay for ever, or keys that do.",
+    ),
+    "FirstExchange": (
+        "STATE_MACHINE",
+        "IKE_SA_INIT that does not lead straight on.",
+        "A beginner is turned away, or kept for ever.",
+    ),
+    "Forged": (
+        "BASIC",
+        "A message for a known SA whose ICV does not verify.",
+        "A forger takes the session over, or ends it.",
+    ),
+    "Garbage": (
+        "DESYNC",
+        "Messages that are neither IKE nor ESP for any SA.",
+        "A stream out of step is read for ever, or ends the session.",
+    ),
+    "HalfOpen": (
+        "RESOURCE",
+        "A connection that has not shown a valid message.",
+        "Strangers use up all connections.",
+    ),
+    "Idle": (
+        "RESOURCE",
+        "Connections on which nothing happens.",
+        "Connections pile up, or one that is needed is closed.",
+    ),
+    "Keepalive": (
+        "BASIC",
+        "NAT keepalives and empty messages inside the stream.",
+        "Noise that is taken for news, or for corruption.",
+    ),
+    "NewAddress": (
+        "STATE_MACHINE",
+        "A session comes back from another address or port.",
+        "A mobile peer has to begin anew.",
+    ),
+    "NewConnection": (
+        "STATE_MACHINE",
+        "A valid message comes on another connection.",
+        "Packets go into a connection that is dead.",
+    ),
+    "NoMove": (
+        "STATE_MACHINE",
+        "Something comes on another connection that proves nothing.",
+        "Whoever has recorded one message can pull a session away.",
+    ),
+    "Prefix": (
+        "DESYNC",
+        "How a stream begins.",
+        "Other protocols are taken for this one, or a resumed session is refused.",
+    ),
+    "Reconnect": (
+        "STATE_MACHINE",
+        "The TCP Originator has lost its connection.",
+        "Nobody reconnects, or everybody at once.",
+    ),
+    "Rekey": (
+        "STATE_MACHINE",
+        "An SA is replaced while connections change.",
+        "Sessions are lost with their first SA.",
+    ),
+    "Repeat": (
+        "STATE_MACHINE",
+        "A request of ours waits for its answer.",
+        "The exchange hangs, or is begun a second time.",
+    ),
+    "Retransmission": (
+        "STATE_MACHINE",
+        "A request comes again.",
+        "It is carried out twice, or its sender never gets the answer.",
+    ),
+    "ShortLength": (
+        "DESYNC",
+        "A Length that cannot cover its own field.",
+        "A reader that goes on loses its place in the stream; one that gives up the"
+        " session lets an injected octet end it.",
+    ),
+    "Syntax": (
+        "STATE_MACHINE",
+        "An authentic message that cannot be read.",
+        "The wrong thing ends: the connection, or nothing.",
+    ),
+    "Time": (
+        "STATE_MACHINE",
+        "What happens because time passes.",
+        "A dead peer is kept, or a slow one given up.",
+    ),
+    "TwoSessions": (
+        "STATE_MACHINE",
+        "Messages of one session on the connection of another.",
+        "Sessions disturb each other.",
+    ),
+    "UnknownSpi": (
+        "DESYNC",
+        "ESP packets whose SPI is not known, or not any more.",
+        "A healthy connection closes at each rekey, or a broken one never.",
+    ),
+}

@@ -1,0 +1,138 @@
+"""The configuration of a recorded session in neutral terms, and our policies from it.
+
+The words are those of the RFC and the numbers IANA's, so that a reader can set up any
+implementation with them. Our own policies are made from these, never the reverse:
+nothing that the session depends on can be missing.
+
+Source: RFC 7296 §3.3, RFC 7296 §3.5, RFC 7296 §3.13.1
+"""
+
+from ipaddress import ip_address
+
+from iketcp.ike.identity import Identity
+from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
+from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
+from iketcp.ike.proposals import Proposal, Transform
+from iketcp.registry import ProtocolId
+from iketcp.selectors import TrafficSelector
+from iketcp.vectorlib.envelope import Json
+
+
+def party(
+    identity: str,
+    ike: tuple[str, ...],
+    children: list[Json],
+    *,
+    requested_families: tuple[int, ...] = (),
+    pool: Json | None = None,
+    requires_cookie: bool = False,
+    liveness_seconds: int | None = None,
+) -> Json:
+    """Describe one side of a session; proposals are given by keyword."""
+    found = Identity.parse(identity)
+    return {
+        "identity": {"type": found.id_type, "data": found.data.hex()},
+        "ikeProposals": [_transforms(parse_ike_proposal(text)) for text in ike],
+        "children": children,
+        "requestedFamilies": list(requested_families),
+        "pool": pool,
+        "requiresCookie": requires_cookie,
+        "livenessSeconds": liveness_seconds,
+    }
+
+
+def child(
+    esp: str, local: str, remote: str, name: str = "net", follows: bool = False
+) -> Json:
+    """Describe a Child SA of one side."""
+    return {
+        "name": name,
+        "espProposals": [_transforms(parse_esp_proposal(esp))],
+        "localTs": [selector(TrafficSelector.parse(local))],
+        "remoteTs": [selector(TrafficSelector.parse(remote))],
+        "followsAssignedAddress": follows,
+    }
+
+
+def _transforms(proposal: Proposal) -> list[Json]:
+    return [
+        {"type": int(one.type), "id": int(one.id), "keyBits": one.key_bits}
+        for one in proposal.transforms
+    ]
+
+
+def selector(ts: TrafficSelector) -> Json:
+    """Describe a Traffic Selector. Source: RFC 7296 §3.13.1."""
+    return {
+        "ipProtocol": ts.ip_protocol,
+        "startPort": ts.start_port,
+        "endPort": ts.end_port,
+        "startAddress": str(ts.start_address),
+        "endAddress": str(ts.end_address),
+    }
+
+
+def policy_of(ours: Json, theirs: Json, secret: bytes) -> IkePolicy:
+    """Make the policy of one side.
+
+    Parameters
+    ----------
+    ours, theirs : Json
+        The two sides as :func:`party` describes them.
+    secret : bytes
+        The pre-shared key of both.
+    """
+    remote = _identity(theirs)
+    pool = ours["pool"]
+    return IkePolicy(
+        proposals=_proposals(ours["ikeProposals"], ProtocolId.IKE),
+        local_identity=_identity(ours),
+        remote_identity=remote,
+        secrets={remote: secret},
+        children=tuple(_child_policy(one) for one in ours["children"]),
+        lifetime=Lifetime(seconds=None),
+        liveness_seconds=ours["livenessSeconds"],
+        request_families=tuple(ours["requestedFamilies"]),
+        pool=None
+        if pool is None
+        else PoolPolicy(tuple(pool["networks"]), tuple(pool["nameServers"])),
+        is_cookie_required=ours["requiresCookie"],
+    )
+
+
+def _identity(side: Json) -> Identity:
+    found = side["identity"]
+    return Identity(found["type"], bytes.fromhex(found["data"]))
+
+
+def _proposals(offers: list[list[Json]], protocol: int) -> tuple[Proposal, ...]:
+    return tuple(
+        Proposal(
+            number,
+            protocol,
+            b"",
+            tuple(Transform(t["type"], t["id"], t["keyBits"]) for t in transforms),
+        )
+        for number, transforms in enumerate(offers, 1)
+    )
+
+
+def _child_policy(one: Json) -> ChildPolicy:
+    return ChildPolicy(
+        name=one["name"],
+        proposals=_proposals(one["espProposals"], ProtocolId.ESP),
+        local_ts=tuple(map(_selector, one["localTs"])),
+        remote_ts=tuple(map(_selector, one["remoteTs"])),
+        lifetime=Lifetime(seconds=None),
+        is_narrowed_to_assigned_address=one["followsAssignedAddress"],
+    )
+
+
+def _selector(ts: Json) -> TrafficSelector:
+    return TrafficSelector(
+        ts["ipProtocol"],
+        ts["startPort"],
+        ts["endPort"],
+        ip_address(ts["startAddress"]),
+        ip_address(ts["endAddress"]),
+    )

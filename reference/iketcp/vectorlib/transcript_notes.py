@@ -1,0 +1,105 @@
+"""What ``exchange_transcripts_test.json`` says about itself.
+
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 9329 §6.1
+"""
+
+HEADER = [
+    "Whole sessions between two peers: west opens the TCP connections and is the"
+    " original initiator of the first IKE SA, east accepts. Keys and nonces are for"
+    " tests only.",
+    "To test one side, configure it as west or east says, let it draw what entropy"
+    " says, take the steps in order, and compare what it transmits with the steps whose"
+    " sender it is. Its own transmissions are in the order in which it sent them; steps"
+    " come when octets arrive, so another step of its own may stand before.",
+    "preSharedKey is both sides' shared secret; the payloads sent depend on choices"
+    " of ours too (their order, NAT detection, hash algorithms announced). An"
+    " implementation with other choices uses the messages of one side as input only,"
+    " or pins its keys and its decryption.",
+    "entropy: label#n is the n-th draw (from 0) of that label by that side, whatever"
+    " was drawn in between. ike.spi, esp.spi and ike.nonce go to the wire as they are;"
+    " ike.iv and esp.iv are the IVs of AES-CBC, all other IVs count from 1 (IKE: per"
+    " IKE SA and sender; ESP: the sequence number). cookie.secret: only the responder"
+    " can read its cookies.",
+    "A draw ending in .private becomes a private key thus. MODP: the draw, big-endian,"
+    " with its highest bit set. ECP: d = 1 + (draw mod (order - 1)), big-endian."
+    " Curve25519 and Curve448: the draw as it is (RFC 7748 §5 clamps it)."
+    " keyExchange.drawI and drawR name the draws of the exchange's initiator and"
+    " responder.",
+    "Steps. connect: west opens a connection, and both learn of it. wish: begin (set"
+    " up a session; a connect follows), rekey-child, delete-child (child names it),"
+    " rekey-ike-sa, or delete (every session). packet: an inner packet comes out of a"
+    " side's tunnel device. transmit: octets of sender, arriving, or lost with their"
+    " connection. deliver: an inner packet that a side must hand to its tunnel device"
+    " now. close: side closes the connection. break: the connection breaks for both."
+    " time: so many seconds pass.",
+    "transmit: stream is what TCP carries, message what is inside (IKE without the"
+    " non-ESP marker). ike.payloads is the plain chain of payloads whose first is of"
+    " type firstPayload, without padding; ikeSa is null in the clear. ikeSa and childSa"
+    " are indices into ikeSas and childSas, replaces likewise.",
+    "Keys: skeyseed = prf(ni | nr, gIr), or with replaces"
+    " prf(skD, gIr | ni | nr) of the replaced SA's prf and SK_d; prf+(skeyseed, ni | nr"
+    " | spiI | spiR) is cut into the seven. Child SAs: prf+(skD, gIr | ni | nr) is cut"
+    " into encryption and integrity key to the responder, then to the initiator, of the"
+    " exchange that made it; spi is what packets in that direction carry. A Child SA"
+    " made in IKE_AUTH takes the nonces of its IKE SA.",
+]
+
+NOTES = {
+    "ChildDelete": ("BASIC", "A Child SA is deleted.", "Half of a pair stays behind."),
+    "ChildRekey": (
+        "BASIC",
+        "A Child SA is replaced, then deleted.",
+        "Packets are lost at every rekey.",
+    ),
+    "Configuration": (
+        "BASIC",
+        "The initiator is assigned an address (CP).",
+        "Selectors that do not fit the address.",
+    ),
+    "Cookie": (
+        "STATE_MACHINE",
+        "The responder asks for a cookie first.",
+        "No session with a responder that is careful.",
+    ),
+    "FurtherChild": (
+        "BASIC",
+        "A second Child SA under the same IKE SA.",
+        "One network pair only.",
+    ),
+    "IkeDelete": ("BASIC", "The IKE SA is deleted.", "State that nobody needs stays."),
+    "IkeRekey": (
+        "STATE_MACHINE",
+        "The IKE SA is replaced; Child SAs and TCP roles stay.",
+        "The session ends with its first key.",
+    ),
+    "InvalidKe": (
+        "STATE_MACHINE",
+        "The responder wants another key exchange method.",
+        "No session with a responder of other preferences.",
+    ),
+    "Liveness": (
+        "BASIC",
+        "An empty INFORMATIONAL and its empty answer.",
+        "A dead peer is held for alive, or the reverse.",
+    ),
+    "Reconnection": (
+        "STATE_MACHINE",
+        "The TCP connection breaks and another takes over.",
+        "The session ends with its connection.",
+    ),
+    "Refusal": (
+        "STATE_MACHINE",
+        "The responder refuses what is proposed.",
+        "A half-made SA stays behind.",
+    ),
+    "Repetition": (
+        "STATE_MACHINE",
+        "A request that was under way is repeated octet for octet.",
+        "A request is carried out twice, or never.",
+    ),
+    "Suite": (
+        "BASIC",
+        "Handshake, packets, both rekeys and DELETE with one suite.",
+        "Peers that agree on a suite do not understand each other.",
+    ),
+}
