@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -33,7 +32,7 @@ def size(name: str) -> int:
 COUNT, PRF_COUNT = size(SMALL), size("prf_test.json")
 
 
-def run(*arguments: str | Path, vectors: Path | None = None) -> Result:
+def run(*arguments: str | Path, vectors: Path | None = None) -> Any:
     """Run a command; output and errors come together."""
     place = [] if vectors is None else ["--vectors", str(vectors)]
     return CliRunner().invoke(vectors_app, [*map(str, arguments), *place])
