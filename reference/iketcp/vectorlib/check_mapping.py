@@ -56,6 +56,7 @@ _REASONS = {
     "InvalidMajorVersionError": "malformed",
     "ESP of a removed Child SA": "removed-child-sa",
     "no connection": "no-connection",
+    "too many half-open IKE SAs": "half-open",
     "too many connections without a valid message": "half-open",
     "too many connections without a valid message from this address": "half-open",
 }

@@ -5,6 +5,7 @@ Source: RFC 9329 §6.1, RFC 9329 §6.2, RFC 9329 §6.3, RFC 9329 §6.4
 
 from collections.abc import Callable, Iterator, Sequence
 
+from iketcp.vectorlib import mapping_scenarios_beginners as beginners
 from iketcp.vectorlib import mapping_scenarios_endings as endings
 from iketcp.vectorlib import mapping_scenarios_first as first
 from iketcp.vectorlib import mapping_scenarios_moves as moves
@@ -56,6 +57,10 @@ RESPONDER: Scenes = (
     first.liveness,
     first.first,
     first.beginners,
+    beginners.no_beginnings,
+    beginners.intruders,
+    beginners.strangers,
+    beginners.queued,
 )
 ORIGINATOR: Scenes = (
     originator.resume,

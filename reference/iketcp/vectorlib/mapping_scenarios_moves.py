@@ -175,6 +175,12 @@ PROVE_NOTHING: tuple[tuple[str, str, str, Make], ...] = (
         lambda a: a.last_answer,
     ),
     (
+        "a request with our SPI and another initiator's",
+        VALID_IKE,
+        "1 unknown-ike-sa",
+        lambda a: clear_message(bytes([1] * 8), a.spis[1], 8, (), 37, 7),
+    ),
+    (
         "a request with other SPIs",
         VALID_IKE,
         "1 unknown-ike-sa",
