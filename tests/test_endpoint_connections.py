@@ -9,12 +9,13 @@ from ipaddress import ip_address
 import pytest
 
 from iketcp.effects import CloseConnection, ConnectionId, OpenConnection
+from iketcp.ike import engine
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.policy import IkePolicy, Lifetime
 from iketcp.mapping import MappingPolicy
-from iketcp.stream import STREAM_PREFIX
+from iketcp.stream import STREAM_PREFIX, frame_esp_batch
 from pair import EAST, WEST, Pair, ike_policy
-from scenarios import Stage
+from scenarios import Stage, to_west
 
 # --- the beginning of a stream -------------------------------------------------------
 
@@ -222,6 +223,30 @@ def test_esp_that_overtakes_the_answer_about_its_child_sa_is_no_corruption() -> 
     assert stage.dropped(WEST) == {"ESP of a Child SA not yet agreed": 64}
     stage.settle()
     stage.ping()
+
+
+def test_esp_that_overtakes_the_answer_to_a_rekey_is_no_corruption() -> None:
+    """[9329-6.1-few-unknown]: as with the first Child SA. RFC 7296 §2.8."""
+    stage = Stage()
+    id = stage.up()
+    stage.run(WEST, stage.west.endpoint.rekey_child("net", stage.now))
+    stage.deliver()
+    new = list(stage.east.endpoint.tables.children.values())[-1]
+    early = frame_esp_batch(new.esp.seal_batch([to_west(b"%d" % n) for n in range(64)]))
+    stage.feed(WEST, id, early)
+    assert stage.closings(WEST) == []
+    assert stage.dropped(WEST) == {"ESP of a Child SA not yet agreed": 64}
+    stage.settle()
+    stage.ping()
+
+
+def test_a_request_for_no_child_sa_awaits_no_spi() -> None:
+    """[9329-6.1-few-unknown]: unknown SPIs count while liveness is checked."""
+    stage = Stage()
+    id = stage.up()
+    engine.resume(stage.sa(WEST), stage.now)
+    stage.feed(WEST, id, frame_esp_batch([b"\0\0\1\7" + bytes(40)]))
+    assert stage.dropped(WEST) == {"unknown ESP SPI": 1}
 
 
 def test_delete_crosses_a_reconnection() -> None:
