@@ -71,10 +71,10 @@ class TransportConfig:
     """After a COOKIE request, how long a connection may stay silent.
     [9329-6.3-close]"""
     unknown_spi_limit: int
-    """ESP packets with unknown SPIs in a row that close it.
+    """ESP packets with unknown SPIs in a row that do not close it yet.
     [9329-6.1-few-unknown]"""
     corrupt_limit: int
-    """Unparseable or forged messages that close it. [9329-6.1-corrupt]"""
+    """Unparseable messages in a row that close it. [9329-6.1-corrupt]"""
     prefix_deadline_seconds: float
     """Prefix and first valid message must have come by then. [9329-6.1-idle]"""
     half_open_limit_per_address: int

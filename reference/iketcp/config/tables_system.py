@@ -98,14 +98,15 @@ TRANSPORT = Table(
         Key(
             "unknown_spi_limit",
             _COUNT,
-            "ESP packets with unknown SPIs in a row that close the connection.",
+            "ESP packets with unknown SPIs in a row that are borne; one more closes "
+            "the connection.",
             default=16,
         ),
         Key(
             "corrupt_limit",
             _COUNT,
-            "Messages that make no sense, or fail their integrity check, that close "
-            "the connection.",
+            "Messages in a row that are neither IKE nor ESP and close the connection; "
+            "one that fails its integrity check closes it at once.",
             default=16,
         ),
         Key(
