@@ -1,7 +1,7 @@
 """Configuration files: what they mean, and where secrets come from."""
 
 import os
-from dataclasses import replace
+from dataclasses import MISSING, fields, replace
 from ipaddress import ip_interface, ip_network
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from iketcp.errors import ConfigurationError
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import describe_proposal
 from iketcp.ike.policy import Lifetime, PoolPolicy
+from iketcp.mapping import MappingPolicy
+from iketcp.peers.limits import mapping_policy
 
 
 @pytest.fixture(autouse=True)
@@ -75,6 +77,27 @@ def test_defaults_of_the_transport() -> None:
     assert transport.unknown_spi_limit == 16
     assert transport.path_mtu == 1500
     assert transport.dscp == 0
+    assert transport.resync == 0
+
+
+def test_limits_of_the_mapping_stand_in_one_place() -> None:
+    """What a file does not set is what the mapping has without a file."""
+    for text, role in ((RESPONDER, "responder"), (INITIATOR, "initiator")):
+        transport = parse(text, role, "peer.toml").transport
+        assert mapping_policy(transport) == MappingPolicy()
+    text = RESPONDER + "[transport]\nresync = 2\n"
+    searching = mapping_policy(parse(text, "responder", "peer.toml").transport)
+    assert searching == MappingPolicy(resync_limit=2)
+
+
+def test_defaults_of_ike_are_those_of_its_policy() -> None:
+    """What a file does not set is what a policy has that nobody sets."""
+    policy = parse(RESPONDER, "responder", "gw.toml").ike
+    (child,) = policy.children
+    for found in (policy, child):
+        for field in fields(found):
+            if field.default is not MISSING:
+                assert getattr(found, field.name) == field.default, field.name
 
 
 def test_every_value_arrives() -> None:
@@ -123,6 +146,7 @@ send_queue = "64MiB"
 dscp = 46
 path_mtu = 1400
 extraneous_idle = 0
+resync = 3
 corrupt_limit = 3
 half_open_limit_per_address = 2
 half_open_limit = 4
@@ -171,7 +195,7 @@ format = "json"
     assert transport.send_queue_octets == 64 * 2**20
     assert (transport.dscp, transport.path_mtu) == (46, 1400)
     assert transport.extraneous_idle_seconds == 0.0
-    assert transport.corrupt_limit == 3
+    assert (transport.corrupt_limit, transport.resync) == (3, 3)
     assert transport.half_open_limit_per_address == 2
     assert transport.half_open_limit == 4
     tun = configuration.tun

@@ -198,8 +198,8 @@ def test_what_cannot_be_answered_is_counted(octets: bytes, reason: str) -> None:
     assert stage.ike(EAST, id) == []
     (dropped,) = stage.dropped(EAST)
     assert dropped.startswith(reason) or reason in dropped
-    stage.feed(EAST, id, frame_ike(octets) * 7)
-    assert stage.closings(EAST) == [(id, "8 unparseable messages in a row")]
+    stage.feed(EAST, id, frame_ike(octets) * 15)
+    assert stage.closings(EAST) == [(id, "16 unparseable messages in a row")]
 
 
 @pytest.mark.parametrize(

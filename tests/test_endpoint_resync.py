@@ -20,7 +20,7 @@ from iketcp.stream import frame_esp, frame_ike
 from pair import EAST, WEST, child_policy, ike_policy
 from scenarios import Stage, to_east, to_west
 
-ENABLED = MappingPolicy(is_resync_enabled=True)
+ENABLED = MappingPolicy(resync_limit=3)
 NOISE = bytes(range(1, 251))
 SKIPPED = "octets before the next message"
 

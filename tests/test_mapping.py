@@ -47,8 +47,8 @@ def session() -> Session:
 
 def test_limits_are_those_that_the_manual_names() -> None:
     """In the order of the fields; a search takes two of the longest messages."""
-    seconds_and_counts = (10.0, 30.0, 5.0, 8.0, 16, 8, 1024, 64, 1.0, 60.0)
-    search = (False, 3, 2 * (MAX_MESSAGE + 3))
+    seconds_and_counts = (10.0, 30.0, 5.0, 8.0, 16, 16, 256, 16, 1.0, 60.0)
+    search = (0, 2 * (MAX_MESSAGE + 3))
     assert astuple(MappingPolicy()) == seconds_and_counts + search
 
 
@@ -399,11 +399,11 @@ def test_a_lingering_connection_may_serve_a_new_session(
 def test_too_many_unparseable_messages_close_the_connection(
     connections: ConnectionMap,
 ) -> None:
-    """[9329-6.1-corrupt]: the eighth in a row does, and what may follow it."""
+    """[9329-6.1-corrupt]: the sixteenth in a row does, and what may follow it."""
     connection = accepted(connections, A)
-    answers = [connections.unparseable(connection) for _ in range(9)]
-    too_many = [f"{count} unparseable messages in a row" for count in (8, 9)]
-    assert answers == [None] * 7 + too_many
+    answers = [connections.unparseable(connection) for _ in range(17)]
+    too_many = [f"{count} unparseable messages in a row" for count in (16, 17)]
+    assert answers == [None] * 15 + too_many
 
 
 def test_a_few_unknown_spis_do_not(connections: ConnectionMap) -> None:

@@ -45,7 +45,10 @@ from iketcp.effects import ConnectionId
 
 @dataclass(frozen=True, slots=True)
 class MappingPolicy:
-    """Limits that RFC 9329 leaves open, in seconds and counts. RFC 9329 §6.1."""
+    """Limits that RFC 9329 leaves open, in seconds and counts. RFC 9329 §6.1.
+
+    The defaults of ``[transport]`` in a configuration are these.
+    """
 
     first_message_seconds: float = 10.0
     """From connection to a whole prefix and a first valid message [9329-6.1-idle]."""
@@ -57,21 +60,21 @@ class MappingPolicy:
     """After a cookie request, until the connection closes [9329-6.3-close]."""
     unknown_spi_limit: int = 16
     """So many ESP packets in a row may have unknown SPIs [9329-6.1-few-unknown]."""
-    corrupt_limit: int = 8
-    """So many messages in a row that are neither IKE nor ESP are too many."""
-    half_open_limit: int = 1024
+    corrupt_limit: int = 16
+    """So many messages in a row that are neither IKE nor ESP are too many
+    [9329-6.1-corrupt]."""
+    half_open_limit: int = 256
     """Connections without a first valid message, and IKE SAs without IKE_AUTH, in all
     [9329-6.1-idle]."""
-    half_open_address_limit: int = 64
+    half_open_address_limit: int = 16
     """The same, from one address [9329-6.1-idle]."""
     reconnect_seconds: float = 1.0
     """Pause before the second attempt to reconnect; doubles [9329-6.1-reestablish]."""
     reconnect_limit_seconds: float = 60.0
     """The longest pause."""
-    is_resync_enabled: bool = False
-    """A stream out of step is searched before it is closed [9329-10-resync]."""
-    resync_limit: int = 3
-    """So many searches a connection may have [9329-10-limit]."""
+    resync_limit: int = 0
+    """A stream out of step may be searched so often before it is closed; 0: never
+    [9329-10-resync] [9329-10-limit]."""
     resync_octets: int = 1 << 17
     """So many octets one search takes; two of the longest messages [9329-10-limit]."""
 

@@ -75,6 +75,9 @@ class TransportConfig:
     [9329-6.1-few-unknown]"""
     corrupt_limit: int
     """Unparseable messages in a row that close it. [9329-6.1-corrupt]"""
+    resync: int
+    """Searches for the next message that a connection may have; 0: none.
+    [9329-10-resync] [9329-10-limit]"""
     prefix_deadline_seconds: float
     """Prefix and first valid message must have come by then. [9329-6.1-idle]"""
     half_open_limit_per_address: int

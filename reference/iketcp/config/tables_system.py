@@ -1,7 +1,7 @@
 """The tables about connections, the tunnel device and what surrounds them.
 
 A default stands here as the user would write it and goes through the same parser as
-the user's values.
+the user's values. Those of the mapping's limits are :class:`MappingPolicy`'s.
 
 Source: RFC 9329 §6.1, RFC 9329 §9
 """
@@ -20,11 +20,19 @@ from iketcp.config.values import (
     text,
     words_or,
 )
+from iketcp.mapping import MappingPolicy
 
 _INITIATOR: tuple[Role, ...] = ("initiator",)
 _RESPONDER: tuple[Role, ...] = ("responder",)
 
 _COUNT = integer(1, 1_000_000)
+_LIMITS = MappingPolicy()
+
+
+def _written(seconds: float) -> str:
+    """Write a duration as the user would."""
+    return f"{seconds:g}s"
+
 
 TRANSPORT = Table(
     "transport",
@@ -42,14 +50,14 @@ TRANSPORT = Table(
             duration(),
             "A lost connection is made again at once; after a failure, this is the "
             "wait before the next attempt, and every further wait doubles.",
-            default="1s",
+            default=_written(_LIMITS.reconnect_seconds),
             roles=_INITIATOR,
         ),
         Key(
             "reconnect_max",
             duration(),
             "Longest wait between attempts.",
-            default="60s",
+            default=_written(_LIMITS.reconnect_limit_seconds),
             roles=_INITIATOR,
         ),
         Key(
@@ -77,14 +85,14 @@ TRANSPORT = Table(
             duration(0.0),
             "A connection that a newer one has replaced is closed after being idle "
             "for so long; 0: never.",
-            default="30s",
+            default=_written(_LIMITS.extraneous_seconds),
             roles=_RESPONDER,
         ),
         Key(
             "linger",
             duration(0.0),
             "How long after DELETE the initiator has time to close the connection.",
-            default="5s",
+            default=_written(_LIMITS.linger_seconds),
             roles=_RESPONDER,
         ),
         Key(
@@ -92,7 +100,7 @@ TRANSPORT = Table(
             duration(),
             "How long after a request for a cookie the initiator has time to repeat "
             "its request on the connection.",
-            default="8s",
+            default=_written(_LIMITS.cookie_seconds),
             roles=_RESPONDER,
         ),
         Key(
@@ -100,34 +108,42 @@ TRANSPORT = Table(
             _COUNT,
             "ESP packets with unknown SPIs in a row that are borne; one more closes "
             "the connection.",
-            default=16,
+            default=_LIMITS.unknown_spi_limit,
         ),
         Key(
             "corrupt_limit",
             _COUNT,
             "Messages in a row that are neither IKE nor ESP and close the connection; "
             "one that fails its integrity check closes it at once.",
-            default=16,
+            default=_LIMITS.corrupt_limit,
+        ),
+        Key(
+            "resync",
+            words_or({"off": 0}, integer(1, 1000)),
+            "How often a connection may search for the next message of its SAs after "
+            "its framing was lost, instead of closing at once. It helps only where "
+            "somebody changes octets on the way, and lets him make us search.",
+            default="off",
         ),
         Key(
             "prefix_deadline",
             duration(),
             "The stream prefix and a first valid message must have come by then.",
-            default="10s",
+            default=_written(_LIMITS.first_message_seconds),
             roles=_RESPONDER,
         ),
         Key(
             "half_open_limit_per_address",
             _COUNT,
             "Connections of one address that have not sent a valid message so far.",
-            default=16,
+            default=_LIMITS.half_open_address_limit,
             roles=_RESPONDER,
         ),
         Key(
             "half_open_limit",
             _COUNT,
             "Connections in all that have not sent a valid message so far.",
-            default=256,
+            default=_LIMITS.half_open_limit,
             roles=_RESPONDER,
         ),
     ),

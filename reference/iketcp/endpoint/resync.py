@@ -59,7 +59,7 @@ class Resync:
         self._tables = tables
         self._policy = policy
         self._is_genuine_ike = is_genuine_ike
-        self.longest_run = 1 if policy.is_resync_enabled else sys.maxsize
+        self.longest_run = 1 if policy.resync_limit else sys.maxsize
         """So many packets may be opened together: one, if it must be known which of
         them failed."""
 
@@ -80,8 +80,7 @@ class Resync:
         policy, connection = self._policy, stream.connection
         session = connection.session
         if (
-            not policy.is_resync_enabled
-            or stream.searches >= policy.resync_limit
+            stream.searches >= policy.resync_limit
             or connection.is_half_open
             or not isinstance(session, IkeSession)
         ):

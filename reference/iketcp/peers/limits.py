@@ -20,4 +20,5 @@ def mapping_policy(transport: TransportConfig) -> MappingPolicy:
         half_open_address_limit=transport.half_open_limit_per_address,
         reconnect_seconds=transport.reconnect_first_seconds,
         reconnect_limit_seconds=transport.reconnect_max_seconds,
+        resync_limit=transport.resync,
     )
