@@ -145,7 +145,7 @@ def test_without_a_connection_nothing_is_sent() -> None:
     assert len(stage.sent) == sent
     sa, session = stage.sa(EAST), stage.session(EAST)
     header = sa.header(ExchangeType.INFORMATIONAL, 0, is_response=False)
-    sa.emit(outputs.SendMessage(b"octets", header, ()))
+    sa.emit(outputs.SendMessage((b"octets",), header, ()))
     effects: list[Effect] = []
     stage.east.endpoint._carrier.run(sa, session, None, 0.0, effects)
     assert effects == []

@@ -72,7 +72,7 @@ def largest_inner(suite: Suite) -> int:
 def send_on(target: ConnectionId, message: outputs.SendMessage) -> list[Effect]:
     """Tell of a message of ours, then send it: no answer can be told of before."""
     told = traces.message_sent(message, target)
-    return [told, Transmit(target, frame_ike(message.octets))]
+    return [told, *(Transmit(target, frame_ike(each)) for each in message.messages)]
 
 
 class OutputCarrier:

@@ -257,7 +257,7 @@ class IkeMessages:
         """
         sa = session.ike_sas[0]
         response = sa.answered.response
-        if response is None or not self._map.may_carry(session, stream.connection):
+        if not response or not self._map.may_carry(session, stream.connection):
             return
         header = sa.header(ExchangeType.IKE_SA_INIT, 0, is_response=True)
         repetition = SendMessage(response, header, (), is_repetition=True)
@@ -266,7 +266,7 @@ class IkeMessages:
     def _send_stateless(
         self, answer: StatelessAnswer, stream: Stream, effects: list[Effect]
     ) -> None:
-        sent = SendMessage(answer.octets, answer.header, answer.payloads)
+        sent = SendMessage((answer.octets,), answer.header, answer.payloads)
         effects += send_on(stream.connection.id, sent)
 
     def _undecodable(

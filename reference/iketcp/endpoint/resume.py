@@ -114,7 +114,7 @@ def _ike_sa(endpoint: Endpoint, ike: IkeSaState, path: Path, now: float) -> IkeS
     sa.has_connection = False
     sa.next_message_id = ike.next_message_id
     sa.answered.expected = ike.expected_message_id
-    sa.answered.response = ike.last_response
+    sa.answered.response = () if ike.last_response is None else (ike.last_response,)
     return sa
 
 

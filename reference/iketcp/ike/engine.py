@@ -108,7 +108,7 @@ def repeat_request(sa: IkeSa) -> bool:
     if sa.sent is None or sa.exchange is None:
         return False
     header = sa.header(sa.exchange.exchange_type, sa.sent.message_id, False)
-    sa.emit(SendMessage(sa.sent.octets, header, ()))
+    sa.emit(SendMessage(sa.sent.messages, header, ()))
     return True
 
 
@@ -213,7 +213,7 @@ def _is_repetition(sa: IkeSa, header: Header) -> bool:
         raise MessageIdError(
             f"request {header.message_id}, {sa.answered.expected} expected"
         )
-    if kind is RequestKind.NEW or sa.answered.response is None:
+    if kind is RequestKind.NEW or not sa.answered.response:
         return False
     answer = sa.header(header.exchange_type, header.message_id, is_response=True)
     sa.emit(SendMessage(sa.answered.response, answer, (), is_repetition=True))

@@ -27,19 +27,20 @@ class AnsweredRequests:
     def __init__(self) -> None:
         self.expected = 0
         """Message ID of the next request, 32 bits."""
-        self.response: bytes | None = None
-        """Our response to the request before that, if there was one."""
+        self.response: tuple[bytes, ...] = ()
+        """Our response to the request before that: one message, or its fragments in
+        order; empty if there was none."""
 
     def kind(self, message_id: int) -> RequestKind:
         """Classify the Message ID of an authentic request."""
         if message_id == self.expected:
             return RequestKind.NEW
-        if message_id == self.expected - 1 and self.response is not None:
+        if message_id == self.expected - 1 and self.response:
             # executed once, answered again with the same octets [9329-6.2-responder]
             return RequestKind.RETRANSMISSION
         return RequestKind.OUTSIDE
 
-    def answered(self, response: bytes) -> None:
+    def answered(self, response: tuple[bytes, ...]) -> None:
         """Note our response to the expected request; the window moves on."""
         self.response = response
         self.expected += 1
@@ -52,17 +53,20 @@ class SentRequest:
     ----------
     message_id : int
         Its Message ID, 32 bits.
-    octets : bytes
-        The message as sent; a repetition sends exactly these [9329-6.2-reconnect].
+    messages : tuple[bytes, ...]
+        The message as sent, or its fragments in order; a repetition sends exactly
+        these [9329-6.2-reconnect].
     deadline : float
         When to give up, in seconds; the IKE SA ends then [9329-6.2-no-retransmit].
     """
 
-    __slots__ = ("deadline", "message_id", "octets")
+    __slots__ = ("deadline", "message_id", "messages")
 
-    def __init__(self, message_id: int, octets: bytes, deadline: float) -> None:
+    def __init__(
+        self, message_id: int, messages: tuple[bytes, ...], deadline: float
+    ) -> None:
         self.message_id = message_id
-        self.octets = octets
+        self.messages = messages
         self.deadline = deadline
 
     def is_answered_by(self, message_id: int) -> bool:

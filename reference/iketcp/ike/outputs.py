@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 class SendMessage:
     """Send an IKE message of this IKE SA."""
 
-    octets: bytes = field(repr=False)
+    messages: tuple[bytes, ...] = field(repr=False)
+    """Whole, or its fragments in order; each goes out by itself."""
     header: Header
     payloads: tuple[Payload, ...]
     """What is inside, for the trace; empty when a response is repeated."""

@@ -198,6 +198,9 @@ class IkeSa:
         self.state_deadline: float | None = None
         self.last_heard = now
         self.has_connection = True
+        self.fragment_size: int | None = None
+        """Octets of the largest IKE message that is sent whole, set by who knows the
+        transport; ``None``: of any size, as over TCP [9329-7.5-nofrag]."""
 
         self.suite: Suite | None = None
         self.keys: IkeKeys | None = None
@@ -330,16 +333,16 @@ class IkeSa:
             is_original_initiator=self.is_original_initiator,
         )
 
-    def _encode(self, header: Header, payloads: Sequence[Payload]) -> bytes:
+    def _encode(self, header: Header, payloads: Sequence[Payload]) -> tuple[bytes, ...]:
         if self.protection is not None:
             # a puzzle's solution is checked before there are keys. RFC 8019 §7.2.2
             outside = [p for p in payloads if isinstance(p, PsPayload)]
             inside = [p for p in payloads if not isinstance(p, PsPayload)]
-            return self.protection.seal(header, inside, outside)
+            return (self.protection.seal(header, inside, outside),)
         octets = encode_message(header, payloads)
         # only IKE_SA_INIT goes in the clear, and AUTH covers the last of ours
         self.local_init_message = octets
-        return octets
+        return (octets,)
 
     def send_request(
         self, exchange: Exchange, payloads: Sequence[Payload], now: float
@@ -347,19 +350,19 @@ class IkeSa:
         """Send a request of ours and begin to wait."""
         message_id = self.next_message_id
         header = self.header(exchange.exchange_type, message_id, is_response=False)
-        octets = self._encode(header, payloads)
+        messages = self._encode(header, payloads)
         deadline = now + self.policy.request_timeout_seconds
-        self.sent = SentRequest(message_id, octets, deadline)
+        self.sent = SentRequest(message_id, messages, deadline)
         self.exchange = exchange
         self.next_message_id += 1
-        self.emit(SendMessage(octets, header, tuple(payloads)))
+        self.emit(SendMessage(messages, header, tuple(payloads)))
 
     def send_response(self, exchange: int, payloads: Sequence[Payload]) -> None:
         """Answer the expected request and remember the answer."""
         header = self.header(exchange, self.answered.expected, is_response=True)
-        octets = self._encode(header, payloads)
-        self.answered.answered(octets)
-        self.emit(SendMessage(octets, header, tuple(payloads)))
+        messages = self._encode(header, payloads)
+        self.answered.answered(messages)
+        self.emit(SendMessage(messages, header, tuple(payloads)))
 
     # --- tasks -------------------------------------------------------------------
 

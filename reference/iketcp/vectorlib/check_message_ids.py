@@ -20,12 +20,12 @@ def problems(document: Json) -> list[str]:
     for _, test in each(document, "MessageIds"):
         window = AnsweredRequests()
         window.expected = test["expected"]
-        window.response = b"kept" if test["hasResponse"] else None
+        window.response = (b"kept",) if test["hasResponse"] else ()
         kinds = []
         for message_id in test["messageIds"]:
             kind = window.kind(message_id)
             if kind is RequestKind.NEW:
-                window.answered(b"response")
+                window.answered((b"response",))
             kinds.append(KINDS[kind])
         found += compare(test, "kinds", kinds)
     return found
