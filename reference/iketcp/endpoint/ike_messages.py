@@ -131,19 +131,28 @@ class IkeMessages:
             self._follow(session, stream, under_way, now, effects)
         self._carrier.run(sa, session, connection.id, now, effects)
         # a rekey leaves work for the IKE SAs it made: what was queued, or a DELETE
-        for other in list(session.ike_sas):
-            engine.begin_next(other, now)
-            self._carrier.run(other, session, connection.id, now, effects)
+        self._begin_what_waits(session, stream, now, effects)
         return None
+
+    def _begin_what_waits(
+        self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
+    ) -> None:
+        """Let every IKE SA of a session begin the exchange that waits, if one does."""
+        for sa in list(session.ike_sas):
+            engine.begin_next(sa, now)
+            self._carrier.run(sa, session, stream.connection.id, now, effects)
 
     def followed(
         self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
     ) -> None:
         """A valid ESP packet came on ``stream``: the session follows it there.
 
+        What waited for a connection is begun now.
+
         Source: RFC 9329 §6.1
         """
         self._follow(session, stream, _under_way(session), now, effects)
+        self._begin_what_waits(session, stream, now, effects)
 
     def _follow(
         self,
