@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from iketcp.vectorlib import envelope
+from iketcp.vectorlib import coverage, envelope, runner
 
 ROOT = Path(__file__).parent.parent
 REFERENCE = ROOT / "reference"
@@ -22,7 +22,6 @@ VECTORS = ROOT / "vectors"
 ID = r"9329-(?:\d+(?:\.\d+)*|[A-Z])-[a-z][a-z0-9-]*"
 ANY_ID = re.compile(rf"(?<![\w.-]){ID}(?![\w-])")
 BRACKETED_ID = re.compile(rf"\[({ID})\]")
-BINDING = ("MUST", "SHOULD")
 
 FROZEN = """
     9329-3-length 9329-3-max 9329-3-empty 9329-3-type 9329-3-limit 9329-3-short
@@ -64,7 +63,13 @@ def requirements() -> list[envelope.Json]:
 
 def built() -> list[envelope.Json]:
     """The entries whose code exists."""
-    return [entry for entry in requirements() if entry["status"] == "built"]
+    return [entry for entry in requirements() if entry["status"] != "planned"]
+
+
+@cache
+def signs() -> coverage.Signs:
+    """Of each vector that is evidence, whether it is negative."""
+    return runner.signs(VECTORS, requirements())
 
 
 def resolve(name: str) -> Any:
@@ -146,12 +151,12 @@ def evidence_problem(entry: envelope.Json, evidence: str) -> str | None:
 def entry_problems(entry: envelope.Json) -> list[str]:
     """Say what is wrong with an entry; empty if nothing."""
     problems = []
-    if entry["status"] == "built" and entry["level"] in BINDING:
-        problems += [
-            f"{entry['id']}: built, but nothing in {member}"
-            for member in ("enforced_by", "evidence")
-            if not entry[member]
-        ]
+    if entry["status"] != "planned" and entry["level"] in coverage.BINDING:
+        if not entry["enforced_by"]:
+            problems.append(f"{entry['id']}: built, but nothing in enforced_by")
+        lack = coverage.missing(entry, signs())
+        if lack is not None:
+            problems.append(f"{entry['id']}: lacks {lack}")
     for name in entry["enforced_by"]:
         try:
             resolve(name)
@@ -159,6 +164,11 @@ def entry_problems(entry: envelope.Json) -> list[str]:
             problems.append(f"{entry['id']}: nothing is called {name}")
     found = (evidence_problem(entry, evidence) for evidence in entry["evidence"])
     return problems + [problem for problem in found if problem]
+
+
+TEST = "tests/test_stream.py::test_fatal_length_ends_the_stream"
+SHOWN = ("connection_mapping/52", "stream_framing/72")
+"""A positive and a negative vector of 9329-3.1-length."""
 
 
 def sources() -> dict[str, str]:
@@ -187,7 +197,10 @@ def test_no_id_was_dropped_or_is_there_twice() -> None:
 
 
 def test_entries_are_true() -> None:
-    """Enforcing names resolve, evidence exists, and what binds has both."""
+    """Enforcing names resolve, evidence exists, and what binds has both.
+
+    A MUST or SHOULD has a positive and a negative vector, or a reason why it has none.
+    """
     problems = [
         problem for entry in requirements() for problem in entry_problems(entry)
     ]
@@ -229,15 +242,19 @@ def test_vectors_are_about_known_requirements() -> None:
     ("members", "problem"),
     [
         ({"enforced_by": []}, "nothing in enforced_by"),
-        ({"evidence": []}, "nothing in evidence"),
+        ({"evidence": []}, "lacks evidence"),
+        ({"evidence": ["connection_mapping/52"]}, "lacks a negative vector"),
+        ({"evidence": ["stream_framing/72"]}, "lacks a positive vector"),
+        ({"evidence": [TEST]}, "lacks a positive vector and a negative vector"),
+        ({"status": "observed", "evidence": ["stream_framing/72"]}, "lacks a test"),
         ({"enforced_by": ["iketcp.stream.Missing"]}, "nothing is called"),
         ({"enforced_by": ["iketcp.missing.feed"]}, "nothing is called"),
         ({"enforced_by": ["missing_package.feed"]}, "nothing is called"),
-        ({"evidence": ["tests/test_stream.py::test_missing"]}, "no test"),
-        ({"evidence": ["tests/test_missing.py::test_it"]}, "no test"),
-        ({"evidence": ["stream_framing/999999"]}, "no vector"),
-        ({"evidence": ["missing/1"]}, "no vector"),
-        ({"evidence": ["stream_framing/1"]}, "is about"),
+        ({"evidence": [*SHOWN, "tests/test_stream.py::test_missing"]}, "no test"),
+        ({"evidence": [*SHOWN, "tests/test_missing.py::test_it"]}, "no test"),
+        ({"evidence": [*SHOWN, "stream_framing/999999"]}, "no vector"),
+        ({"evidence": [*SHOWN, "missing/1"]}, "no vector"),
+        ({"evidence": [*SHOWN, "stream_framing/1"]}, "is about"),
     ],
 )
 def test_an_untrue_entry_is_found(members: envelope.Json, problem: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from iketcp.vectorlib import check, envelope
 from iketcp.vectorlib.__main__ import GENERATORS, main
+from vector_support import grouped, unnoticed
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 SCHEMAS = VECTORS / "schemas"
@@ -181,6 +182,24 @@ def test_decoder_passes_the_framing_vectors() -> None:
     assert list(check.problems(framing())) == []
 
 
+def test_heads_are_what_the_format_says() -> None:
+    """[9329-3-length] [9329-3.1-marker] [9329-3-max]: worked out without our code."""
+    for _, test in grouped("stream_framing", "MessageFraming"):
+        heads = []
+        for message in test["messages"]:
+            marker = "00000000" if message["kind"] == "ike" else ""
+            length = 2 + len(marker) // 2 + message["size"]
+            heads.append(f"{length:04x}{marker}")
+        is_too_long = any(len(head) not in (4, 12) for head in heads)
+        assert test["heads"] == ([] if is_too_long else heads)
+        assert (test["error"] == "MessageTooLong") == is_too_long
+
+
+def test_check_finds_other_heads() -> None:
+    """Another head, or none where one is due: it is reported."""
+    assert unnoticed("stream_framing", "MessageFraming", "heads", "error") == []
+
+
 @pytest.mark.parametrize(
     "members",
     [
@@ -234,11 +253,9 @@ def test_cuttings_cover_every_boundary_of_short_streams() -> None:
 def test_framing_covers_every_length_edge(originator: bool) -> None:
     """Lengths 0 to 6, 31 to 34, 65534 and 65535 open some stream (RFC 9329 §3)."""
     lengths = set()
-    for group in framing()["testGroups"]:
-        if group["originator"] is originator:
-            for test in group["tests"]:
-                begin = bytes.fromhex(test["stream"])[6 if originator else 0 :][:2]
-                if len(begin) == 2:
-                    lengths.add(int.from_bytes(begin, "big"))
+    for group, test in grouped("stream_framing", "StreamFraming"):
+        begin = bytes.fromhex(test["stream"])[6 if originator else 0 :][:2]
+        if group["originator"] is originator and len(begin) == 2:
+            lengths.add(int.from_bytes(begin, "big"))
     edges = {0, 1, 2, 3, 4, 5, 6, 31, 32, 33, 34, 255, 256, 32768, 65534, 65535}
     assert edges <= lengths

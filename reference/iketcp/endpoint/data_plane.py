@@ -107,7 +107,7 @@ class Outbound:
         """
         fitting, answers = [], []
         for packet in packets:
-            answer = _answer_to(packet, live.inner_mtu)
+            answer = too_big_answer(packet, live.inner_mtu)
             if answer is not None:
                 self._counters.drop("larger than the inner MTU")
                 answers.append(answer)
@@ -120,8 +120,22 @@ class Outbound:
         return fitting
 
 
-def _answer_to(packet: bytes, mtu: int) -> bytes | None:
-    """Return the ICMP answer that a packet too large for the tunnel gets, if any."""
+def too_big_answer(packet: bytes, mtu: int) -> bytes | None:
+    """Return the ICMP answer that a packet too large for the tunnel gets, if any.
+
+    Parameters
+    ----------
+    mtu : int
+        Largest inner packet that should be sent, in octets.
+
+    Returns
+    -------
+    bytes or None
+        The answer, to be handed to the tunnel device in place of the packet. ``None``:
+        it fits, or no answer is due, so that it is carried whole.
+
+    Source: RFC 9329 §6.8, RFC 4301 §8.2.1
+    """
     if packet[0] >> 4 == 6:
         mtu = max(mtu, SMALLEST_IPV6_MTU)
     if len(packet) <= mtu:

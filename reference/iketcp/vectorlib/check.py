@@ -5,20 +5,25 @@ streams over 4,096 octets only the boundaries near the start, near the end and e
 997th. Where a test's messages are all there is, they are also framed again and must
 give the stream.
 
+Messages that a test gives for the other direction are framed, and their heads compared.
+
 Source: RFC 9329 §3, RFC 9329 §4
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from iketcp.errors import MessageTooLongError
 from iketcp.stream import (
     STREAM_PREFIX,
     MessageKind,
     StreamDecoder,
     frame_esp,
+    frame_esp_batch,
     frame_ike,
 )
+from iketcp.vectorlib.walk import compare, each, error_name
 
 _LONG_STREAM = 4096
 _EDGE = 64
@@ -97,18 +102,48 @@ def cuttings(stream: bytes) -> Iterator[tuple[str, list[bytes]]]:
 
 def problems(document: dict[str, Any]) -> Iterator[str]:
     """Run every test of a framing file and say what differs; nothing if all agree."""
-    for group in document["testGroups"]:
-        is_originator = group["originator"]
-        for test in group["tests"]:
-            want = expected(test)
-            stream = bytes.fromhex(test["stream"])
-            for name, pieces in cuttings(stream):
-                got = observe(pieces, is_originator)
-                if got != want:
-                    yield f"tcId {test['tcId']}, {name}: {got} instead of {want}"
-            again = framed_again(test, is_originator)
-            if again is not None and again != stream:
-                yield f"tcId {test['tcId']}: framed again as {again.hex()}"
+    for group, test in each(document, "StreamFraming"):
+        want = expected(test)
+        stream = bytes.fromhex(test["stream"])
+        for name, pieces in cuttings(stream):
+            got = observe(pieces, group["originator"])
+            if got != want:
+                yield f"tcId {test['tcId']}, {name}: {got} instead of {want}"
+        again = framed_again(test, group["originator"])
+        if again is not None and again != stream:
+            yield f"tcId {test['tcId']}: framed again as {again.hex()}"
+    for _, test in each(document, "MessageFraming"):
+        heads, error = heads_of(test["messages"])
+        yield from compare(test, "heads", heads)
+        yield from compare(test, "error", error)
+
+
+def heads_of(messages: Sequence[dict[str, Any]]) -> tuple[list[str], str | None]:
+    """Frame messages; return what stands before each in the stream, or the error.
+
+    ESP packets are framed together, as a tunnel device gives them.
+
+    Source: RFC 9329 §3.1, RFC 9329 §3.2
+    """
+    whole = [bytes.fromhex(one["begin"]).ljust(one["size"], b"\0") for one in messages]
+    try:
+        if all(one["kind"] == "esp" for one in messages):
+            stream = frame_esp_batch(whole)
+        else:
+            frames = {"ike": frame_ike, "esp": frame_esp}
+            kinds = (one["kind"] for one in messages)
+            stream = b"".join(
+                frames[kind](message)
+                for kind, message in zip(kinds, whole, strict=True)
+            )
+    except MessageTooLongError as error:
+        return [], error_name(error)
+    heads = []
+    for message in whole:
+        at = stream.index(message)
+        heads.append(stream[:at].hex())
+        stream = stream[at + len(message) :]
+    return heads, None
 
 
 def framed_again(test: dict[str, Any], is_originator: bool) -> bytes | None:

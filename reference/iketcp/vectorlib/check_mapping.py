@@ -56,6 +56,8 @@ _REASONS = {
     "InvalidMajorVersionError": "malformed",
     "ESP of a removed Child SA": "removed-child-sa",
     "no connection": "no-connection",
+    "not wanted any more": "not-wanted",
+    "octets before the next message": "skipped-octets",
     "too many half-open IKE SAs": "half-open",
     "too many connections without a valid message": "half-open",
     "too many connections without a valid message from this address": "half-open",
@@ -361,6 +363,8 @@ def mapping_policy(policy: Json) -> MappingPolicy:
         half_open_address_limit=policy["halfOpenAddressLimit"],
         reconnect_seconds=policy["reconnectSeconds"],
         reconnect_limit_seconds=policy["reconnectLimitSeconds"],
+        resync_limit=policy["resyncLimit"],
+        resync_octets=policy["resyncOctets"],
     )
 
 
@@ -389,6 +393,8 @@ def ike_policy(group: Json, test: Json) -> IkePolicy:
         request_timeout_seconds=policy["requestTimeoutSeconds"],
         liveness_seconds=policy["livenessSeconds"],
         is_cookie_required=policy["isCookieRequired"],
+        puzzle_threshold=policy["puzzleThreshold"],
+        puzzle_difficulty=policy["puzzleDifficulty"],
         half_open_seconds=policy["halfOpenSeconds"],
     )
 

@@ -93,7 +93,11 @@ def list_files(vectors: VectorsOption = None) -> None:
 
 @vectors_app.command()
 def requirements(vectors: VectorsOption = None) -> None:
-    """Show which requirements of RFC 9329 have evidence, and what is planned."""
+    """Show which requirements of RFC 9329 have evidence, and what is planned.
+
+    A MUST or SHOULD needs a positive and a negative vector, or a reason why none can
+    show it.
+    """
     from rich.console import Console
 
     from iketcp.errors import EnvironmentProblem
@@ -103,10 +107,13 @@ def requirements(vectors: VectorsOption = None) -> None:
     path = runner.find_vectors(vectors) / "requirements.json"
     try:
         entries = runner.load(path)["requirements"]
-        coverage.render(entries, Console(markup=False, highlight=False, emoji=False))
+        signs = runner.signs(path.parent, entries)
+        console = Console(markup=False, highlight=False, emoji=False)
+        coverage.render(entries, signs, console)
+        lacks = coverage.without_evidence(entries, signs)
     except (VectorFileError, LookupError, TypeError) as error:
         raise EnvironmentProblem(f"{path} is no ledger: {error}") from error
-    if coverage.without_evidence(entries):
+    if lacks:
         raise typer.Exit(FAILED)
 
 

@@ -8,6 +8,10 @@ which sections and which ids of the requirements ledger it is about, and its res
 - ``invalid``: must be refused with ``error`` and show ``reaction``;
 - ``acceptable``: the RFC leaves it open; the test says what we do.
 
+A test is *negative* if something in it has to be refused, and ``error`` names that, or
+if its flag :data:`MUST_NOT` says that it is passed by what does not happen; every other
+test is *positive*. A rule needs both kinds to be pinned.
+
 Source: RFC 9329 §3 is the first section with a file in this form
 """
 
@@ -78,6 +82,9 @@ class VectorFile(TypedDict):
 class VectorFileError(Exception):
     """A vector file that is not in the form it should be."""
 
+
+MUST_NOT = "MustNot"
+"""The flag of tests that offer a chance to do what a rule forbids."""
 
 Json = dict[str, Any]
 """A JSON object read from a file, not yet checked."""
@@ -152,6 +159,11 @@ def each_test(document: VectorFile) -> Iterator[VectorTest]:
     """Yield every test of a file, in order."""
     for group in document["testGroups"]:
         yield from group["tests"]
+
+
+def is_negative(test: VectorTest | Json) -> bool:
+    """Tell whether a test shows what is refused, or what must not happen."""
+    return test["error"] is not None or MUST_NOT in test["flags"]
 
 
 def _members(pairs: list[tuple[str, Any]]) -> Json:

@@ -4,8 +4,10 @@ Source: RFC 9329 §3, RFC 9329 §4, RFC 9329 §6.1, RFC 9329 §6.6
 """
 
 from collections.abc import Iterator
+from typing import cast
 
-from iketcp.vectorlib.envelope import Note, VectorFile
+from iketcp.vectorlib.assembly import group
+from iketcp.vectorlib.envelope import Note, VectorFile, VectorGroup
 from iketcp.vectorlib.framing_cases import KINDS, both_ways
 from iketcp.vectorlib.framing_parts import (
     MARKER,
@@ -25,6 +27,7 @@ from iketcp.vectorlib.framing_parts import (
     some_esp,
     some_ike,
 )
+from iketcp.vectorlib.framing_writing import KIND, written
 
 NAME = "stream_framing"
 SCHEMA = "stream_framing_schema_v1.json"
@@ -44,6 +47,10 @@ HEADER = [
     "The result is the same however the stream is cut into segments. Messages before"
     " an error are handed on, and nothing after it.",
     "Headers are well formed, what is behind them is filler: no keys are needed.",
+    "MessageFraming is the other direction. A message has size octets, IKE without the"
+    " non-ESP marker: those of begin, then zeros. heads holds what stands before each"
+    " in the stream, Length and for IKE the marker. With an error nothing is written of"
+    " any of them.",
 ]
 
 NOTES: dict[str, Note] = {
@@ -149,7 +156,7 @@ def build() -> VectorFile:
     """
     originators = [*prefixes(), *both_ways(), *longest()]
     responders = [*both_ways(), *prefix_from_responder()]
-    groups: list[FramingGroup] = []
+    groups: list[VectorGroup] = []
     count = 0
     for is_originator, cases in ((True, originators), (False, responders)):
         tests = [
@@ -157,14 +164,18 @@ def build() -> VectorFile:
             for number, case in enumerate(cases, count + 1)
         ]
         count += len(tests)
-        groups.append(
-            {
-                "type": "StreamFraming",
-                "source": {"name": "iketcp/framing", "version": VERSION},
-                "originator": is_originator,
-                "tests": tests,
-            }
-        )
+        one: FramingGroup = {
+            "type": "StreamFraming",
+            "source": {"name": "iketcp/framing", "version": VERSION},
+            "originator": is_originator,
+            "tests": tests,
+        }
+        groups.append(one)
+    tests_of_writing = [
+        {"tcId": number, **test} for number, test in enumerate(written(), count + 1)
+    ]
+    count += len(tests_of_writing)
+    groups.append(cast("VectorGroup", group(KIND, "iketcp/framing", tests_of_writing)))
     return {
         "algorithm": "IKE-TCP-STREAM",
         "schema": SCHEMA,

@@ -24,6 +24,7 @@ from iketcp.vectorlib.mapping_parts import (
     KE,
     NONCE,
     NOTIFY,
+    PS,
     RESPONSE,
     SA,
     TSI,
@@ -47,6 +48,7 @@ ESP_TRANSFORMS = ((1, 20, 256), (5, 0, None))
 UNSUPPORTED_CRITICAL, INVALID_MAJOR_VERSION, INVALID_SYNTAX = 1, 5, 7
 NO_PROPOSAL_CHOSEN, INVALID_KE = 14, 17
 NAT_SOURCE, NAT_DESTINATION, COOKIE, REKEY_SA = 16388, 16389, 16390, 16393
+PUZZLE = 16434
 HASHES = 16431
 """SIGNATURE_HASH_ALGORITHMS. Source: RFC 7427 §4."""
 
@@ -217,6 +219,7 @@ class Beginner:
         other_method: bool = False,
         version: int = 0x20,
         is_behind_nat: bool = False,
+        solution: bytes = b"",
     ) -> Piece:
         """Write the request; with a KE payload of the wrong method if asked."""
         transforms: Transforms = IKE_TRANSFORMS
@@ -230,6 +233,8 @@ class Beginner:
         if is_behind_nat:
             data = digest(self.spi + bytes(8), "10.0.0.9", 50000)
             payloads += [notify(NAT_SOURCE, data), notify(NAT_DESTINATION, data)]
+        if solution:
+            payloads.append((PS, solution))
         piece = clear_message(self.spi, bytes(8), INITIATOR, payloads)
         stream = piece.octets[:23] + bytes([version]) + piece.octets[24:]
         return Piece(stream, piece.content)
@@ -237,6 +242,11 @@ class Beginner:
     def refusal(self, kind: int, data: bytes) -> Piece:
         """Write the responder's answer of one Notify, which keeps no state."""
         return clear_message(self.spi, bytes(8), RESPONSE, [notify(kind, data)])
+
+    def puzzle(self, cookie: bytes, puzzle: bytes) -> Piece:
+        """Write the responder's demand for a solution. Source: RFC 8019 §7.1.1."""
+        asked = [notify(COOKIE, cookie), notify(PUZZLE, puzzle)]
+        return clear_message(self.spi, bytes(8), RESPONSE, asked)
 
     def answer(
         self, s: Script, connection: int, address: str = THEIRS
@@ -282,7 +292,10 @@ def digest(spis: bytes, address: str, port: int) -> bytes:
     return hashlib.sha1(data, usedforsecurity=False).digest()
 
 
-def cookie_of(secret: bytes, version: int, beginner: Beginner, address: str) -> bytes:
-    """Make a cookie as ours are made. Source: RFC 7296 §2.6."""
+def cookie_of(
+    secret: bytes, version: int, beginner: Beginner, address: str, puzzle: bytes = b""
+) -> bytes:
+    """Make a cookie as ours are made, with a puzzle or without. RFC 7296 §2.6."""
     text = beginner.nonce + ip_address(address).packed + beginner.spi
-    return bytes([version]) + hmac.digest(secret, text, "sha256")
+    key = hmac.digest(secret, puzzle, "sha256") if puzzle else secret
+    return bytes([version]) + puzzle + hmac.digest(key, text, "sha256")

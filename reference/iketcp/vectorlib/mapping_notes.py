@@ -44,12 +44,24 @@ HEADER = [
     " from the first time a request is sent until its IKE SA ends for want of an"
     " answer; livenessSeconds: from the last protected message until an empty"
     " INFORMATIONAL request (null: never); halfOpenSeconds: from IKE_SA_INIT to"
-    " IKE_AUTH; isCookieRequired: a COOKIE is asked of every initiator.",
+    " IKE_AUTH; isCookieRequired: a COOKIE is asked of every initiator;"
+    " puzzleThreshold: with so many IKE SAs without IKE_AUTH, a COOKIE and a PUZZLE of"
+    " puzzleDifficulty zero bits are; resyncLimit: how often a connection may search"
+    " for the next message when its framing is lost (0: never, it closes at once);"
+    " resyncOctets: a search that has seen so many octets is given up.",
+    "A search begins with the Length of the message that could not be read. A candidate"
+    " is an ESP SPI of the session's with a sequence number that would be taken, or"
+    " four zero octets and the first half of an SPIi of the session's; the two octets"
+    " before it are its Length. The first one whose ICV verifies is the next message:"
+    " the octets before it are skipped, and the stream goes on as ever. With the 65th"
+    " candidate the search is given up as well.",
     "draws: the unpredictable octets that the endpoint uses, in order for each label:"
     " ike.spi and esp.spi (its SPIs), ike.nonce, rekey_ike_sa.ke.private and"
     " ike_sa_init.ke.private (private keys of Curve25519, as they stand),"
     " cookie.secret. A cookie is one octet, the secret's version from 1, and"
-    " HMAC-SHA-256 with the secret over Ni, the initiator's address and SPIi.",
+    " HMAC-SHA-256 with the secret over Ni, the initiator's address and SPIi. A cookie"
+    " that comes with a PUZZLE has the three octets of its data between the two, and"
+    " the key is HMAC-SHA-256 with the secret over those three.",
     "event open: a TCP connection opens, by the TCP Originator; local is the"
     " endpoint's own end. lost: it breaks, or the peer closes it. failed: the TCP"
     " Originator's attempt to connect failed. receive: octets arrive on it. time: so"
@@ -75,7 +87,8 @@ HEADER = [
     "expect.closed: connections that the endpoint closes. reconnect: it asks for a"
     " new connection after a pause of least to most seconds. delivered: inner packets"
     " handed to its own network, in order. dropped: messages and packets that are"
-    " dropped, by reason, for implementations that count them. open: all connections"
+    " dropped, by reason, for implementations that count them (skipped-octets counts"
+    " octets, not-wanted connections). open: all connections"
     " open afterwards. sessions: all sessions afterwards, oldest first: the connection"
     " each is on (null: none), its IKE SAs, and its Child SAs by spiIn, sorted. An IKE"
     " SA that IKE_SA_INIT has begun counts; its spiR is zero as long as the endpoint"
@@ -138,6 +151,12 @@ NOTES = {
         "NAT keepalives and empty messages inside the stream.",
         "Noise that is taken for news, or for corruption.",
     ),
+    "MustNot": (
+        "BASIC",
+        "The script offers a chance to do what the rule forbids; it is obeyed by what"
+        " does not happen.",
+        "An implementation that does what it should, and what it should not as well.",
+    ),
     "NewAddress": (
         "STATE_MACHINE",
         "A session comes back from another address or port.",
@@ -152,6 +171,16 @@ NOTES = {
         "STATE_MACHINE",
         "Something comes on another connection that proves nothing.",
         "Whoever has recorded one message can pull a session away.",
+    ),
+    "Puzzle": (
+        "RESOURCE",
+        "A COOKIE is asked for together with the solution of a PUZZLE.",
+        "Whoever floods the responder has no more work than who does not.",
+    ),
+    "Ordinary": (
+        "BASIC",
+        "What every session does.",
+        "No tunnel.",
     ),
     "Prefix": (
         "DESYNC",
@@ -173,10 +202,20 @@ NOTES = {
         "A request of ours waits for its answer.",
         "The exchange hangs, or is begun a second time.",
     ),
+    "Resync": (
+        "DESYNC",
+        "The next message of a stream out of step is searched for.",
+        "A forged or replayed message is found, or the search never ends.",
+    ),
     "Retransmission": (
         "STATE_MACHINE",
         "A request comes again.",
         "It is carried out twice, or its sender never gets the answer.",
+    ),
+    "Sizes": (
+        "DESYNC",
+        "A Length that is written wrongly.",
+        "A receiver that guesses what was meant takes what nobody sent.",
     ),
     "ShortLength": (
         "DESYNC",

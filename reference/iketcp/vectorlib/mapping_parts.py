@@ -20,7 +20,7 @@ GCM = CIPHERS[2]
 """AES-GCM with a key of 256 bits and an ICV of 16 octets, for IKE and for ESP."""
 
 IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL = 34, 35, 36, 37
-SA, KE, NONCE, NOTIFY, DELETE, TSI, TSR, SK = 33, 34, 40, 41, 42, 44, 45, 46
+SA, KE, NONCE, NOTIFY, DELETE, TSI, TSR, SK, PS = 33, 34, 40, 41, 42, 44, 45, 46, 54
 INITIATOR, RESPONSE = 0x08, 0x20
 
 Payload = tuple[int, bytes]

@@ -6,10 +6,14 @@ Source: RFC 9329 §6.1, RFC 9329 §6.2, RFC 9329 §6.3, RFC 9329 §6.4
 from collections.abc import Callable, Iterator, Sequence
 
 from iketcp.vectorlib import mapping_scenarios_beginners as beginners
+from iketcp.vectorlib import mapping_scenarios_cuts as cuts
 from iketcp.vectorlib import mapping_scenarios_endings as endings
 from iketcp.vectorlib import mapping_scenarios_first as first
 from iketcp.vectorlib import mapping_scenarios_moves as moves
 from iketcp.vectorlib import mapping_scenarios_originator as originator
+from iketcp.vectorlib import mapping_scenarios_packets as packets
+from iketcp.vectorlib import mapping_scenarios_puzzles as puzzles
+from iketcp.vectorlib import mapping_scenarios_resync as resync
 from iketcp.vectorlib import mapping_scenarios_streams as streams
 from iketcp.vectorlib.assembly import group, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
@@ -36,8 +40,8 @@ RESPONDER: Scenes = (
     streams.prefixes,
     streams.slow_prefixes,
     streams.lengths,
-    streams.pieces,
-    streams.cuts,
+    cuts.pieces,
+    cuts.cuts,
     streams.corruption,
     streams.too_much,
     streams.half_open,
@@ -61,6 +65,20 @@ RESPONDER: Scenes = (
     beginners.intruders,
     beginners.strangers,
     beginners.queued,
+    resync.found,
+    resync.begun,
+    resync.not_taken,
+    resync.limits,
+    resync.no_search,
+    streams.wrong_lengths,
+    endings.no_syntax_error,
+    beginners.uninvited,
+    packets.ports,
+    packets.nowhere,
+    packets.marks,
+    puzzles.served,
+    puzzles.unsolved,
+    endings.reserved_spis,
 )
 ORIGINATOR: Scenes = (
     originator.resume,
@@ -70,6 +88,8 @@ ORIGINATOR: Scenes = (
     originator.still_originator,
     originator.endings,
     originator.beginnings,
+    originator.all_on_one,
+    originator.found_again,
 )
 
 

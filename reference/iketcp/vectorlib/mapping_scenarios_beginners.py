@@ -1,11 +1,16 @@
 """Scenarios of the TCP Responder: beginners who come at the wrong time or badly.
 
-Source: RFC 9329 §6.1, RFC 7296 §1.2, RFC 7296 §3.1
+Source: RFC 9329 §6.1, RFC 9329 §6.4, RFC 7296 §1.2, RFC 7296 §3.1
 """
 
 from collections.abc import Iterator
 
-from iketcp.vectorlib.mapping_exchanges import Beginner, delete_ike, rekey_ike
+from iketcp.vectorlib.mapping_exchanges import (
+    INVALID_KE,
+    Beginner,
+    delete_ike,
+    rekey_ike,
+)
 from iketcp.vectorlib.mapping_parts import INITIATOR, Piece, clear_message
 from iketcp.vectorlib.mapping_scenarios_endings import begin
 from iketcp.vectorlib.mapping_scenarios_moves import alone, up
@@ -94,6 +99,44 @@ def strangers() -> Iterator[Script]:
     s.wait(1)
     s.knock(4)
     begin(s, 4, Beginner())
+    yield s
+
+
+def uninvited() -> Iterator[Script]:
+    """A rekey opens a connection to the IKE SA that it makes, and to no other."""
+    s = up(
+        "IKE_SA_INIT between rekey and DELETE",
+        "Rekey TwoSessions",
+        "9329-6.1-rekey-share 9329-6.1-share",
+        error="OtherSession",
+        reaction="drop",
+    )
+    (old,) = s.sessions
+    made = rekey_ike(s, is_ours=False)
+    s.held[0].ike.append(made.new.spis)
+    s.receive(1, made.request, sent=[(1, made.response)])
+    s.receive(1, Beginner().request(), dropped="1 connection-in-use")
+    s.receive(1, made.new.request(), sent=[(1, made.new.answer())])
+    s.held[0].ike.remove(old.spis)
+    s.receive(1, old.request(delete_ike()), sent=[(1, old.answer())])
+    s.receive(1, Beginner().request(), dropped="1 connection-in-use")
+    s.hear(1)
+    yield s
+    s = alone(
+        "INVALID_KE_PAYLOAD, and no corrected request",
+        "FirstExchange HalfOpen",
+        "9329-6.4-stay 9329-6.1-idle",
+        spec="RFC 9329 §6.4; RFC 7296 §1.2",
+        result="acceptable",
+        error="Deadline",
+        reaction="close-connection",
+    )
+    b = Beginner()
+    s.knock(1)
+    told = [(1, b.refusal(INVALID_KE, b"\0\x1f"))]
+    s.receive(1, b.request(other_method=True), sent=told)
+    s.wait(9)
+    s.wait(1, closed=[1])
     yield s
 
 

@@ -5,8 +5,12 @@ Source: RFC 9329 §6.1, RFC 9329 §6.2
 
 from collections.abc import Iterator
 
+from iketcp.vectorlib.assembly import octets
 from iketcp.vectorlib.mapping_exchanges import (
+    ESP_TRANSFORMS,
     INVALID_SYNTAX,
+    NO_PROPOSAL_CHOSEN,
+    REKEY_SA,
     UNSUPPORTED_CRITICAL,
     Beginner,
     delete_esp,
@@ -14,10 +18,13 @@ from iketcp.vectorlib.mapping_exchanges import (
     notify,
     rekey_child,
     rekey_ike,
+    sa_payload,
+    selectors,
 )
 from iketcp.vectorlib.mapping_parts import (
     INFORMATIONAL,
     KEEPALIVE,
+    NONCE,
     NOTIFY,
     Piece,
     Session,
@@ -168,6 +175,33 @@ def child_rekeys() -> Iterator[Script]:
     s.receive(1, *late, dropped="5 removed-child-sa")
     s.receive(1, a.request(), sent=[(1, a.answer())])
     yield s
+
+
+def reserved_spis() -> Iterator[Script]:
+    """An ESP SPI that may not be is not accepted from the peer, either."""
+    for number in (0, 255):
+        s = up(
+            f"a rekey of the Child SA that proposes SPI {number}",
+            "Rekey",
+            "9329-3.2-spi",
+            spec="RFC 9329 §3.2; RFC 4303 §2.1; RFC 7296 §2.7",
+            error="NoProposalChosen",
+            reaction="answer",
+        )
+        (a,) = s.sessions
+        payloads = [
+            notify(REKEY_SA, protocol=3, spi=a.child.spi_out),
+            sa_payload(3, number.to_bytes(4, "big"), ESP_TRANSFORMS),
+            (NONCE, octets("mapping reserved nonce", 32)),
+            *selectors(is_ours_first=False),
+        ]
+        s.draw("ike.nonce", octets("mapping reserved our nonce", 32))
+        ask = a.request(*payloads, exchange=36)
+        no = a.answer(notify(NO_PROPOSAL_CHOSEN), exchange=36)
+        s.receive(1, ask, sent=[(1, no)])
+        s.hear(1)
+        s.ping(1)
+        yield s
 
 
 def _rekeyed_by_us() -> Script:
@@ -368,6 +402,22 @@ def syntax() -> Iterator[Script]:
     yield s
 
 
+def no_syntax_error() -> Iterator[Script]:
+    """An authentic message with something unknown in it is no syntax error."""
+    s = up(
+        "an unknown payload that is not critical, and an unknown status, are skipped",
+        "Syntax",
+        "9329-6.1-syntax",
+        spec="RFC 9329 §6.1; RFC 7296 §2.5, §3.10.1",
+    )
+    (a,) = s.sessions
+    odd = a.request((200, b"who knows"), notify(40000, b"what"))
+    s.receive(1, odd, sent=[(1, a.answer())])
+    s.hear(1)
+    s.ping(1)
+    yield s
+
+
 def _malformed(s: Script, id: int = 1) -> None:
     """Let an authentic request come with a Notify payload of one octet."""
     (a,) = s.sessions
@@ -396,7 +446,8 @@ def idle() -> Iterator[Script]:
     s.wait(86400)
     s.hear(1)
     yield s
-    s = up("the current connection is never extraneous", "Idle NoMove", req)
+    flags = "Idle MustNot NoMove"
+    s = up("the current connection is never extraneous", flags, req)
     s.wait(86400)
     s.hear(1)
     yield s

@@ -37,7 +37,8 @@ def alone(comment: str, flags: str, requirement: str, **more: object) -> Script:
 
 def moves() -> Iterator[Script]:
     """Valid messages on a new connection: the session comes there."""
-    s = alone("ESP comes first", "NewConnection", f"9329-6.1-recognise {VALID_ESP}")
+    req = f"9329-6.1-recognise 9329-6.1-noprefix 9329-4-originator {VALID_ESP}"
+    s = alone("ESP comes first", "NewConnection", req)
     s.up()
     s.ping(1)
     yield s
@@ -128,7 +129,7 @@ def addresses() -> Iterator[Script]:
 PROVE_NOTHING: tuple[tuple[str, str, str, Make], ...] = (
     (
         "a replayed ESP packet",
-        VALID_ESP,
+        f"{VALID_ESP} 9329-6.1-send-one",
         "1 replay",
         lambda a: a.child.esp(b"", 71),
     ),
@@ -146,7 +147,7 @@ PROVE_NOTHING: tuple[tuple[str, str, str, Make], ...] = (
     ),
     (
         "ESP packets for nobody",
-        f"{VALID_ESP} 9329-6.1-few-unknown",
+        f"{VALID_ESP} 9329-6.1-few-unknown 9329-6.1-recognise",
         "3 unknown-spi",
         lambda a: unknown_esp() * 3,
     ),
@@ -158,7 +159,7 @@ PROVE_NOTHING: tuple[tuple[str, str, str, Make], ...] = (
     ),
     (
         "a request before the last one",
-        VALID_IKE,
+        f"{VALID_IKE} 9329-6.2-responder",
         "1 outside-window",
         lambda a: a.request(id=5),
     ),
@@ -182,7 +183,7 @@ PROVE_NOTHING: tuple[tuple[str, str, str, Make], ...] = (
     ),
     (
         "a request with other SPIs",
-        VALID_IKE,
+        f"{VALID_IKE} 9329-6.1-recognise",
         "1 unknown-ike-sa",
         lambda a: clear_message(bytes([1] * 8), bytes([2] * 8), 8, (), 37, 7),
     ),
@@ -242,7 +243,7 @@ def forged() -> Iterator[Script]:
         s = up(
             f"{comment} on a second connection",
             "Forged NoMove",
-            f"9329-6.1-corrupt {kind}",
+            f"9329-6.1-corrupt 9329-6.1-address {kind}",
             error="Integrity",
             reaction="close-connection",
         )

@@ -91,6 +91,9 @@ def one_connection() -> Iterator[Script]:
         "a second connection replaces the first",
         "BothConnections",
         "9329-6.1-one 9329-5-all",
+        result="acceptable",
+        error="Replaced",
+        reaction="close-connection",
     )
     s.open(2, sent=[(2, PREFIX), (2, s.sessions[0].asks())], closed=[1], on=2)
     s.receive(2, s.sessions[0].response())
@@ -130,6 +133,68 @@ def one_connection() -> Iterator[Script]:
             s.up(2)
             s.receive(2, whole, delivered=[whole.inner])
         yield s
+
+
+def all_on_one() -> Iterator[Script]:
+    """Everything of a session goes over its one connection, and none that is late."""
+    s = up("IKE and ESP, both ways", "Ordinary", "9329-6.1-one 9329-5-all")
+    (a,) = s.sessions
+    s.ping(1)
+    s.hear(1)
+    s.receive(1, a.request(), sent=[(1, a.answer())])
+    s.wish("liveness", sent=[(1, a.asks())])
+    s.receive(1, a.response())
+    s.ping(1)
+    yield s
+    s = up(
+        "a connection that comes up after DELETE is closed, and nothing said on it",
+        "Delete Reconnect",
+        "9329-6.1-close 9329-6.1-delete 9329-6.1-one",
+        error="NotWanted",
+        reaction="close-connection",
+    )
+    s.lost(1, reconnect=AT_ONCE)
+    s.held.clear()
+    s.wish("delete")
+    s.open(2, closed=[2], dropped="1 not-wanted")
+    s.failed()
+    yield s
+    s = up(
+        "the answer on the new connection is tampered with: once more, on a third",
+        "Forged Reconnect",
+        "9329-6.1-resume-msg 9329-6.1-corrupt 9329-6.2-reconnect",
+        error="Integrity",
+        reaction="close-connection",
+    )
+    (a,) = s.sessions
+    s.lost(1, reconnect=AT_ONCE)
+    ask = a.asks()
+    s.open(2, sent=[(2, PREFIX), (2, ask)], on=2)
+    answer = a.response()
+    s.receive(
+        2, answer.tampered(), closed=[2], dropped="1 integrity", reconnect=(0.5, 1)
+    )
+    s.open(3, sent=[(3, PREFIX), (3, ask, True)], on=3)
+    s.receive(3, answer, sent=[(3, a.asks())])
+    s.receive(3, a.response())
+    yield s
+
+
+def found_again() -> Iterator[Script]:
+    """A TCP Originator may search its stream, too."""
+    s = up(
+        "a tampered ESP packet, and the next one is found",
+        "Resync",
+        "9329-10-resync",
+        spec="RFC 9329 §10",
+        policy={"resyncLimit": 1},
+    )
+    (a,) = s.sessions
+    bad, good = a.child.esp().tampered(), a.child.esp()
+    drop = f"1 integrity {len(bad.octets)} skipped-octets"
+    s.receive(1, bad, good, dropped=drop, delivered=[good.inner])
+    s.ping(1)
+    yield s
 
 
 def reconnects() -> Iterator[Script]:
@@ -264,6 +329,8 @@ def endings() -> Iterator[Script]:
         "9329-6.2-no-retransmit 9329-6.1-close",
         spec=REPEAT_SPEC,
         result="acceptable",
+        error="Timeout",
+        reaction="end-ike-sa",
     )
     (a,) = s.sessions
     s.wish("liveness", sent=[(1, a.asks())])
@@ -283,7 +350,7 @@ def endings() -> Iterator[Script]:
     yield s
     s = up(
         "a quiet TCP Originator sends no keepalive, and ignores those that come",
-        "Keepalive",
+        "Keepalive MustNot",
         "9329-6.6-send 9329-6.6-drop",
         spec="RFC 9329 §6.6",
     )
@@ -306,6 +373,9 @@ def beginnings() -> Iterator[Script]:
         ),
     ):
         spec = "RFC 9329 §6.1, §6.2, §6.3, §6.4; RFC 7296 §1.2, §2.6"
+        refused: dict[str, str] = {}
+        if req == "9329-6.4-act":
+            refused = {"error": "NoProposalChosen", "reaction": "close-connection"}
         s = Script(
             f"IKE_SA_INIT of our own: {comment}",
             flags,
@@ -313,6 +383,7 @@ def beginnings() -> Iterator[Script]:
             [],
             is_originator=True,
             spec=spec,
+            **refused,  # type: ignore[arg-type]
         )
         payloads, spi = our_beginning(s, str(OURS["address"]), 40001)
         request = clear_message(spi, bytes(8), INITIATOR, payloads)

@@ -1,4 +1,4 @@
-"""Scenarios of the TCP Responder: prefixes, Lengths, cut messages, corruption.
+"""Scenarios of the TCP Responder: prefixes, Lengths, corruption, half-open streams.
 
 Source: RFC 9329 §3, RFC 9329 §4, RFC 9329 §6.1, RFC 9329 §6.6
 """
@@ -10,7 +10,6 @@ from iketcp.vectorlib.mapping_parts import (
     GARBAGE,
     KEEPALIVE,
     PREFIX,
-    Piece,
     Session,
     clear_message,
     framed,
@@ -37,7 +36,7 @@ def prefixes() -> Iterator[Script]:
         s = up(
             f"a resumed session, {comment}",
             "Prefix NoMove",
-            "9329-6.1-noprefix 9329-4-originator",
+            "9329-6.1-noprefix 9329-4-originator 9329-4-prefix 9329-6.1-reprefix",
             spec=PREFIX_SPEC,
             error="StreamPrefix",
             reaction="close-connection",
@@ -70,7 +69,7 @@ def slow_prefixes() -> Iterator[Script]:
     s = alone(
         "a prefix that comes octet by octet",
         "Prefix",
-        "9329-6.1-wait",
+        "9329-6.1-wait 9329-6.1-noprefix",
         spec=PREFIX_SPEC,
     )
     s.open(1)
@@ -140,7 +139,7 @@ def lengths() -> Iterator[Script]:
     s = up(
         "Length 2 and Length 3 are noise",
         "Keepalive",
-        "9329-3-empty 9329-6.6-drop 9329-3.1-length",
+        "9329-3-empty 9329-6.6-drop 9329-3.1-length 9329-3.2-length",
         spec="RFC 9329 §3, §6.6",
     )
     s.receive(1, *[EMPTY, KEEPALIVE] * 20)
@@ -149,85 +148,42 @@ def lengths() -> Iterator[Script]:
     yield s
 
 
-def pieces() -> Iterator[Script]:
-    """TCP cuts messages anywhere, and that means nothing."""
+def wrong_lengths() -> Iterator[Script]:
+    """A Length that is written wrongly is read as it stands."""
     s = up(
-        "a request in three pieces, an ESP packet octet by octet",
-        "Cut",
-        "9329-3-segmentation 9329-6.1-partial",
-        spec="RFC 9329 §3, §6.1",
+        "a Length that does not count itself",
+        "Sizes",
+        "9329-3-length 9329-6.1-corrupt",
+        spec=LENGTH_SPEC,
+        error="Integrity",
+        reaction="close-connection",
     )
     (a,) = s.sessions
-    first, rest = a.request().cut(1)
-    s.receive(1, first)
-    s.wait(5)
-    second, third = rest.cut(30)
-    s.receive(1, second)
-    s.receive(1, third, sent=[(1, a.answer())])
-    esp = a.child.esp()
-    for at in range(len(esp.octets) - 1):
-        s.receive(1, raw(esp.octets[at : at + 1], "one octet of an ESP packet"))
-    last = raw(esp.octets[-1:], "its last octet")
-    s.receive(1, last, delivered=[esp.inner])
+    good = a.child.esp()
+    size = (len(good.octets) - 2).to_bytes(2, "big")
+    short = raw(size + good.octets[2:], "an ESP packet, Length two too small")
+    s.receive(1, short, dropped="1 integrity", closed=[1])
+    s.knock(2)
+    s.receive(2, good, delivered=[good.inner], on=2)
     yield s
-
-
-def cuts() -> Iterator[Script]:
-    """A message that a broken connection cuts off is completed by nobody."""
-    for kind in ("request", "ESP packet"):
-        for place in ("Length", "marker", "header", "ICV"):
-            if kind == "request" or place != "marker":
-                yield from _cut(kind, place)
-
-
-def _cut(kind: str, place: str) -> Iterator[Script]:
-    """Cut one message: its rest comes on a new connection, bare or behind a prefix."""
-    req = "9329-6.1-partial 9329-6.1-keep-state"
-    for is_bare in (True, False):
-        where = "without prefix" if is_bare else "behind the prefix"
-        s = up(f"a {kind} cut inside its {place}; the rest comes {where}", "Cut", req)
-        (a,) = s.sessions
-        whole = a.request(id=7) if kind == "request" else a.child.esp(b"x" * 40, 72)
-        at = {"Length": 1, "marker": 4, "header": 9, "ICV": -3}[place]
-        first, rest = whole.cut(at)
-        s.receive(1, first)
-        s.lost(1)
-        s.open(2)
-        if is_bare:
-            s.receive(2, rest, closed=[2])
-        else:
-            _rest(s, rest)
-        s.ping(None)
-        s.knock(3)
-        esp = a.child.esp()
-        s.receive(
-            3, esp, a.request(), delivered=[esp.inner], sent=[(3, a.answer())], on=3
-        )
-        yield s
-
-
-def _rest(s: Script, rest: Piece) -> None:
-    """Let the rest of a message come behind a prefix, and expect nothing of it.
-
-    Its first octets are read as a Length: too small closes the connection, a whole
-    message that is nothing is counted, and a large one waits.
-    """
-    stream, dropped = rest.octets, 0
-    is_fatal = False
-    while len(stream) >= 2 and not is_fatal:
-        length = int.from_bytes(stream[:2], "big")
-        is_fatal = length < 2
-        if is_fatal or len(stream) < length:
-            break
-        if length == 3 and stream[2] == 0xFF:
-            raise ValueError("a keepalive by chance: choose another message")
-        dropped += length > 2
-        stream = stream[length:]
-    if dropped:
-        raise ValueError("whole messages by chance: choose another place")
-    s.receive(2, PREFIX, rest, closed=[2] if is_fatal else [])
-    if not is_fatal:
-        s.wait(10, closed=[2])
+    s = alone(
+        "a Length with its octets in the other order",
+        "Sizes",
+        "9329-3-length",
+        spec=LENGTH_SPEC,
+        result="acceptable",
+        error="Deadline",
+        reaction="close-connection",
+    )
+    (a,) = s.sessions
+    good = a.child.esp()
+    swapped = raw(good.octets[1::-1] + good.octets[2:], "an ESP packet, Length swapped")
+    s.knock(1)
+    s.receive(1, swapped)
+    s.wait(10, closed=[1])
+    s.knock(2)
+    s.receive(2, good, delivered=[good.inner], on=2)
+    yield s
 
 
 def corruption() -> Iterator[Script]:
@@ -427,7 +383,7 @@ def half_open() -> Iterator[Script]:
     s = alone(
         "the prefix and keepalives, and nothing else",
         "HalfOpen Keepalive",
-        f"{req} 9329-6.6-drop",
+        f"{req} 9329-6.6-drop 9329-3-empty",
         **close,
     )
     s.knock(1)

@@ -32,6 +32,10 @@ POLICY: Json = {
     "livenessSeconds": None,
     "halfOpenSeconds": 30,
     "isCookieRequired": False,
+    "puzzleThreshold": 128,
+    "puzzleDifficulty": 8,
+    "resyncLimit": 0,
+    "resyncOctets": 131072,
 }
 
 OURS = {"address": "192.0.2.2", "port": 4500}
@@ -146,12 +150,20 @@ class Script:
         *,
         address: str = THEIRS,
         local: str = OURS["address"],  # type: ignore[assignment]
+        port: int = 4500,
+        from_port: int = 0,
         **expect: Any,
     ) -> None:
-        """Let a connection open: by us as TCP Originator, else by the peer."""
+        """Let a connection open: by us as TCP Originator, else by the peer.
+
+        Parameters
+        ----------
+        port, from_port : int
+            The TCP Responder's port, and the TCP Originator's (0: as usual).
+        """
         self.open_now.append(id)
-        ours = {"address": local, "port": 4500}
-        theirs = {"address": address, "port": 40000 + id}
+        ours = {"address": local, "port": port}
+        theirs = {"address": address, "port": from_port or 40000 + id}
         if self.is_originator:
             ours["port"], theirs["port"] = theirs["port"], ours["port"]
         event = {"event": "open", "connection": id, "local": ours, "remote": theirs}
@@ -205,7 +217,7 @@ class Script:
         esp = (session or self.sessions[which]).child.esp()
         self.receive(id, esp, delivered=[esp.inner], on=id, which=which)
 
-    def up(self, id: int = 1, which: int = 0, **where: str) -> None:
+    def up(self, id: int = 1, which: int = 0, **where: Any) -> None:
         """Let a connection open, its prefix come, and the session come to it."""
         if self.is_originator:
             session = self.sessions[0]
@@ -217,7 +229,7 @@ class Script:
         esp = self.sessions[which].child.esp()
         self.receive(id, PREFIX, esp, delivered=[esp.inner], on=id, which=which)
 
-    def knock(self, id: int, **where: str) -> None:
+    def knock(self, id: int, **where: Any) -> None:
         """Let a connection open and its prefix come, and no more."""
         self.open(id, **where)
         self.receive(id, PREFIX)

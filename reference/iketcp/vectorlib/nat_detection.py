@@ -27,6 +27,11 @@ HEADER = [
 ]
 
 NOTES = {
+    "MustNot": (
+        "BASIC",
+        "A digest that must not be taken for the right one.",
+        "A NAT goes unseen, or a peer that computes wrongly.",
+    ),
     "NatFound": (
         "BASIC",
         "An address or port was changed on the way.",
@@ -119,7 +124,7 @@ def comparisons() -> Iterator[Json]:
         for comment, flags, sources, targets, found in (
             ("no NAT", "NoNat", [good[0]], [good[1]], (False, False)),
             ("peer's address", "NatFound", [moved], [good[1]], (False, True)),
-            ("peer's port", "NatFound", [other_port], [good[1]], (False, True)),
+            ("peer's port", "MustNot NatFound", [other_port], [good[1]], (False, True)),
             ("our address", "NatFound", [good[0]], [before], (True, False)),
             ("both", "NatFound", [moved], [before], (True, True)),
             (
@@ -133,7 +138,7 @@ def comparisons() -> Iterator[Json]:
             ("no source", "NoDigest", [], [good[1]], (False, None)),
             ("no destination", "NoDigest", [good[0]], [], (None, False)),
             ("kinds exchanged", "OddDigest", [good[1]], [good[0]], (True, True)),
-            ("port swapped", "OddDigest", [swapped], [good[1]], (False, True)),
+            ("port swapped", "MustNot OddDigest", [swapped], [good[1]], (False, True)),
             ("cut", "OddDigest", [good[0][:19]], [good[1]], (False, True)),
             ("empty", "OddDigest", [b""], [good[1]], (False, True)),
             (
@@ -148,7 +153,7 @@ def comparisons() -> Iterator[Json]:
                 f"{comment}, IPv{ip_address(local[0]).version}",
                 flags,
                 SPEC,
-                requirement=NO_CHANGE,
+                requirement=f"{NATD} {NO_CHANGE}",
                 local=end(*local),
                 remote=end(*remote),
                 sourceDigests=sources,

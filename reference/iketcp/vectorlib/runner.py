@@ -9,7 +9,7 @@ Source: RFC 9329 §6 is what the files are about
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -131,6 +131,28 @@ def _run(document: Json) -> list[str]:
 def _count(document: Json) -> int:
     count: Any = document.get("numberOfTests")
     return count if isinstance(count, int) else 0
+
+
+def signs(vectors: Path, requirements: Iterable[Json]) -> dict[str, bool]:
+    """Tell of every vector that is evidence whether it is negative.
+
+    A vector that does not exist is left out.
+
+    Raises
+    ------
+    VectorFileError
+        A file that is cited is not in canonical form.
+    """
+    found: dict[str, bool] = {}
+    evidence = {name for entry in requirements for name in entry["evidence"]}
+    cited = sorted({name.partition("/")[0] for name in evidence if "::" not in name})
+    for name in cited:
+        path = vectors / f"{name}{SUFFIX}"
+        if path.is_file():
+            document = cast("VectorFile", load(path))
+            for test in envelope.each_test(document):
+                found[f"{name}/{test['tcId']}"] = envelope.is_negative(test)
+    return found
 
 
 def generate(vectors: Path) -> Iterator[Report]:
