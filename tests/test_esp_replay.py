@@ -155,3 +155,13 @@ def test_inference_with_the_window_off_looks_both_ways() -> None:
     window.advance(2**32)
     assert window.infer(2**32 - 1) == 2**32 - 1
     assert window.infer(1) == 2**32 + 1
+
+
+@pytest.mark.parametrize("size", [0, 1, 64])
+def test_a_window_goes_on_where_another_left_off(size: int) -> None:
+    """RFC 4303 §3.4.3: all up to the highest number are seen, the next one is not."""
+    window = ReplayWindow(size)
+    window.resume_at(100)
+    assert window.check(101)
+    assert window.check(100) == window.check(37) == (size == 0)
+    assert window.infer(101) == 101

@@ -117,6 +117,24 @@ class Endpoint:
             self._is_wanted = True
             return [OpenConnection()]
 
+    def adopt(self, sa: IkeSa, session: IkeSession, now: float) -> list[Effect]:
+        """Take over a session that is established, and has no connection.
+
+        Parameters
+        ----------
+        sa : IkeSa
+            Its one IKE SA, with what it wants done among its outputs.
+
+        Source: RFC 9329 §6.1
+        """
+        effects: list[Effect] = []
+        with self._control_lock:
+            self.tables.add_ike_sa(sa, session)
+            if session.is_tcp_originator:
+                self._originated, self._is_wanted = session, True
+            self._carrier.run(sa, session, None, now, effects)
+        return effects
+
     def connection_opened(
         self,
         id: ConnectionId,

@@ -87,19 +87,15 @@ def install_session(
     """
     sa = _ike_sa(endpoint, ike, path, now)
     session = IkeSession(is_tcp_originator, ike=sa, was_established=True)
-    endpoint.tables.add_ike_sa(sa, session)
-    if is_tcp_originator:
-        endpoint._originated = session
-        endpoint._is_wanted = True
     policies = {policy.name: policy for policy in endpoint.context.policy.children}
     for state in children:
         policy = policies[state.parameters.name]
         watch = LifetimeWatch(policy.lifetime, endpoint.context.entropy, now)
         install(sa, Child(policy, state.parameters, watch, (b"", b"")))
-    effects: list[Effect] = []
-    endpoint._carrier.run(sa, session, None, now, effects)
+    effects = endpoint.adopt(sa, session, now)
     for state in children:
-        _set_numbers(endpoint, state)
+        esp = endpoint.tables.children[state.parameters.spi_in].esp
+        esp.resume_at(state.last_sent, state.highest_received)
     return effects
 
 
@@ -109,20 +105,10 @@ def _ike_sa(endpoint: Endpoint, ike: IkeSaState, path: Path, now: float) -> IkeS
     )
     sa.use_keys(ike.suite, ike.keys)
     if sa.protection is not None:  # pragma: no branch - it was just made
-        sa.protection._sealed = ike.last_iv
+        sa.protection.resume_at(ike.last_iv)
     sa.transition(IkeEvent.AUTHENTICATE)
     sa.has_connection = False
     sa.next_message_id = ike.next_message_id
     sa.answered.expected = ike.expected_message_id
     sa.answered.response = () if ike.last_response is None else (ike.last_response,)
     return sa
-
-
-def _set_numbers(endpoint: Endpoint, state: ChildSaState) -> None:
-    """Go on counting, so that no number and no IV is used twice under one key."""
-    esp = endpoint.tables.children[state.parameters.spi_in].esp
-    esp._outbound.sequence = state.last_sent
-    window = esp._inbound.window
-    lowest = max(1, state.highest_received - window.size + 1)
-    for number in range(lowest, state.highest_received + 1):
-        window.advance(number)

@@ -247,6 +247,22 @@ class ChildSa:
         with self._lock:
             return self._inbound.is_genuine(packet)
 
+    def resume_at(self, last_sent: int, highest_received: int) -> None:
+        """Go on with keys that have been used: no number and no IV is used twice.
+
+        Parameters
+        ----------
+        last_sent : int
+            Sequence number of our last packet; 0 if there was none.
+        highest_received : int
+            Highest sequence number authenticated; all up to it count as seen.
+
+        Source: RFC 4303 §3.3.3, RFC 4303 §3.4.3
+        """
+        with self._lock:
+            self._outbound.sequence = last_sent
+            self._inbound.window.resume_at(highest_received)
+
     @property
     def used_octets(self) -> int:
         """Octets that went through the cipher, in the busier direction.

@@ -87,6 +87,15 @@ class ReplayWindow:
             self.top = sequence
         self._slots[sequence & self._mask] = sequence
 
+    def resume_at(self, top: int) -> None:
+        """Begin where another window left off: every number up to ``top`` is seen.
+
+        Source: RFC 4303 §3.4.3
+        """
+        self.top = top
+        for number in range(max(1, top - self.size + 1), top + 1):
+            self.advance(number)
+
     def infer(self, low: int) -> int:
         """Return the 64-bit number whose low 32 bits were received.
 

@@ -65,6 +65,13 @@ class IkeProtection:
         self._entropy = entropy
         self._sealed = 0
 
+    def resume_at(self, last_iv: int) -> None:
+        """Go on with keys that have been used: ``last_iv`` was the last counted IV.
+
+        Source: RFC 5282 §3.1
+        """
+        self._sealed = last_iv
+
     def _next_iv(self) -> bytes:
         """Return an IV never used before under this key.
 
