@@ -18,9 +18,9 @@ from iketcp.effects import (
 from iketcp.endpoint.carry_out import SMALLEST_INNER_MTU, largest_inner, mtu_of
 from iketcp.endpoint.tables import RETIRED_LIMIT, Tables
 from iketcp.esp.mtu import inner_mtu
+from iketcp.half_open import HalfOpen
 from iketcp.ike import outputs
 from iketcp.ike.policy import IkePolicy, PoolPolicy
-from iketcp.mapping import HalfOpen
 from iketcp.registry import EncryptionAlgorithm, ExchangeType
 from iketcp.selectors import any_ipv4
 from pair import EAST, WEST, child_policy, ike_policy

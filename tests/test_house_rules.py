@@ -43,7 +43,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ),
     ("2 behaviour of IKE and of ESP", ("ike", "esp")),
     ("2 effects", ("effects",)),
-    ("3 mapping", ("mapping",)),
+    ("3 mapping", ("half_open", "mapping")),
     ("4 endpoint", ("endpoint",)),
     ("5 sockets and devices", ("net",)),
     ("6 configuration", ("config",)),

@@ -5,7 +5,8 @@ from dataclasses import astuple
 import pytest
 
 from iketcp.effects import ConnectionId
-from iketcp.mapping import Connection, ConnectionMap, HalfOpen, MappingPolicy, Session
+from iketcp.half_open import HalfOpen
+from iketcp.mapping import Connection, ConnectionMap, MappingPolicy, Session
 from iketcp.stream import MAX_MESSAGE
 
 A, B, C = ConnectionId(1), ConnectionId(2), ConnectionId(3)

@@ -9,27 +9,37 @@ number, no octets, no keys.
 A *session* here is an IKE SA with its Child SAs and with all IKE SAs that rekeying puts
 in its place. A session has one *current* connection, or none while it is broken.
 
-Paragraph by paragraph, RFC 9329 §6.1 and what belongs to it:
+RFC 9329 §6.1 paragraph by paragraph; :class:`ConnectionMap` keeps their order:
 
-==========================================  ======================================
-the text is about                           the code
-==========================================  ======================================
-a new connection, how long it may be mute   :meth:`ConnectionMap.opened`
-one connection for all of an IKE SA         :meth:`ConnectionMap.begin`
-DELETE, and who closes then                 :meth:`ConnectionMap.ended`
-an unexpected end, and who reconnects       :meth:`ConnectionMap.lost`,
-                                            :meth:`ConnectionMap.reconnect_delay`
-IKE SAs sharing a connection                :meth:`ConnectionMap.may_carry`
-corruption: what closes a connection        :meth:`ConnectionMap.unparseable`,
+===  =====================================  ============================================
+ ¶   what the paragraph says                where it is obeyed
+===  =====================================  ============================================
+ 1   a connection, and its stream prefix    :meth:`ConnectionMap.opened`;
+                                            :mod:`iketcp.stream`
+ 2   DELETE, and who closes then            :meth:`ConnectionMap.ended`
+ 3   an unexpected end: what stays, and     :meth:`ConnectionMap.lost`,
+     who connects again                     :meth:`ConnectionMap.reconnect_delay`
+ 3   new addresses and ports; flow label    :meth:`ConnectionMap.opened`;
+                                            :mod:`iketcp.net.socket_options`
+ 4   a message cut off                      :meth:`iketcp.stream.StreamDecoder.discard`
+ 5   the stream prefix once more            :mod:`iketcp.endpoint.endpoint`
+ 6   IKE SAs sharing a connection           :meth:`ConnectionMap.may_carry`
+ 7   an SPI tells the session               :mod:`iketcp.endpoint.ike_messages`,
+                                            :mod:`iketcp.endpoint.esp_messages`
+ 7   what is said first                     :func:`iketcp.ike.engine.resume`
+ 8   corruption closes the connection       :meth:`ConnectionMap.unparseable`,
                                             :meth:`ConnectionMap.unknown_spi`,
                                             :meth:`ConnectionMap.integrity_failed`
-the last valid message decides              :meth:`ConnectionMap.valid_message`
-idle and extraneous connections             :meth:`ConnectionMap.deadline_of`
-cookies (§6.3)                              :meth:`ConnectionMap.cookie_requested`
-==========================================  ======================================
+ 8   bad syntax ends the IKE SA instead     :mod:`iketcp.ike.engine`
+ 9   one connection for an IKE SA           :meth:`ConnectionMap.begin`
+10   the last valid message decides         :meth:`ConnectionMap.valid_message`
+11   old and new ones; extraneous ones      :meth:`ConnectionMap.valid_message`,
+                                            :meth:`ConnectionMap.deadline_of`
+===  =====================================  ============================================
 
-The prefix at the head of a stream is :mod:`iketcp.stream`'s, the session behind an SPI
-is found by :mod:`iketcp.endpoint`.
+Cookies (§6.3) close the list, :meth:`ConnectionMap.cookie_requested`. Retransmission
+(§6.2) is a matter of :mod:`iketcp.ike.message_window` and
+:mod:`iketcp.endpoint.carry_out`.
 
 Source: RFC 9329 §6.1
 Source: RFC 9329 §6.3
@@ -38,9 +48,11 @@ Source: RFC 9329 §10
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from iketcp.effects import ConnectionId
+from iketcp.half_open import HalfOpen
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,20 +93,28 @@ class MappingPolicy:
 
 @dataclass(eq=False, slots=True)
 class Session:
-    """An IKE SA and its successors by rekey, as the mapping sees it.
-
-    Whoever began the first IKE SA stays the TCP Originator through every rekey, by
-    either side [9329-1.2-originator].
-    """
+    """An IKE SA and its successors by rekey, as the mapping sees it."""
 
     is_tcp_originator: bool
-    """We open the connections."""
+    """We open its connections. Whoever began the first IKE SA stays the TCP Originator
+    through every rekey, by either side [9329-1.2-originator]."""
     current: ConnectionId | None = None
-    """Where we send [9329-6.1-send-one]."""
+    """Where we send, and nowhere else [9329-6.1-send-one]."""
     reconnects: int = 0
     """Attempts since a connection last worked for a while."""
     has_ended: bool = False
     """It is deleted; nothing moves it any more."""
+
+
+class Deadline(NamedTuple):
+    """When a connection closes if nothing happens before, and why."""
+
+    at: float
+    """Seconds."""
+    reason: str
+
+
+NO_COOKIE = "the cookie did not come back"
 
 
 @dataclass(eq=False, slots=True)
@@ -120,46 +140,8 @@ class Connection:
     """ESP packets with unknown SPIs since the last valid message."""
     corrupt_in_row: int = 0
     """Messages that were neither IKE nor ESP since the last valid one."""
-    deadline: tuple[float, str] | None = None
-    """When it closes, and why."""
-
-
-@dataclass(slots=True)
-class HalfOpen:
-    """How much strangers hold open, in all and by address [9329-6.1-idle].
-
-    Parameters
-    ----------
-    limit : int
-        In all.
-    address_limit : int
-        From one address.
-    """
-
-    limit: int
-    address_limit: int
-    total: int = 0
-    by_address: dict[str, int] = field(default_factory=dict)
-
-    def refusal(self, address: str) -> str | None:
-        """Say why ``address`` may not have one more now, or ``None``."""
-        if self.total >= self.limit:
-            return "too many connections without a valid message"
-        if self.by_address.get(address, 0) >= self.address_limit:
-            return "too many connections without a valid message from this address"
-        return None
-
-    def add(self, address: str) -> None:
-        """Count one more."""
-        self.total += 1
-        self.by_address[address] = self.by_address.get(address, 0) + 1
-
-    def remove(self, address: str) -> None:
-        """Count one less; an address with none left is forgotten."""
-        self.total -= 1
-        self.by_address[address] -= 1
-        if not self.by_address[address]:
-            del self.by_address[address]
+    deadline: Deadline | None = None
+    """As long as it carries no live session; else see ``deadline_of``."""
 
 
 class ConnectionMap:
@@ -179,7 +161,7 @@ class ConnectionMap:
         )
         """Accepted connections without a valid message."""
 
-    # --- connections come -------------------------------------------------------------
+    # --- ¶ 1: a connection ------------------------------------------------------------
 
     def refusal(self, address: str) -> str | None:
         """Say why a connection from ``address`` may not be accepted, or ``None``.
@@ -193,46 +175,29 @@ class ConnectionMap:
     ) -> Connection:
         """Note a new connection, from whatever address and port [9329-6.1-address].
 
-        One that we accepted has to show a valid message in time [9329-6.1-idle].
+        One that we accepted has to show a valid message in time.
         """
         connection = Connection(id, address, is_tcp_originator, now, now)
         if not is_tcp_originator:
-            reason = "no valid message in time"
-            connection.deadline = (now + self.policy.first_message_seconds, reason)
+            # [9329-6.1-idle]
+            at = now + self.policy.first_message_seconds
+            connection.deadline = Deadline(at, "no valid message in time")
             self.half_open.add(address)
         self.connections[id] = connection
         return connection
 
-    def begin(self, session: Session, connection: Connection) -> ConnectionId | None:
-        """Put a session that has just begun, or its TCP Originator's new connection.
-
-        All its IKE messages, and the ESP of all its Child SAs, go this way from now on
-        [9329-6.1-one] [9329-5-all].
-
-        Returns
-        -------
-        ConnectionId or None
-            The connection that carried it until now; its TCP Originator closes that
-            one, for a session has one connection [9329-6.1-one].
-
-        Source: RFC 9329 §6.1
-        """
-        before, session.current = session.current, connection.id
-        connection.session = session
-        connection.deadline = None
-        return before
-
-    # --- DELETE -----------------------------------------------------------------------
+    # --- ¶ 2: DELETE ------------------------------------------------------------------
 
     def ended(self, session: Session, now: float) -> list[ConnectionId]:
         """Note that a session is deleted.
 
+        The TCP Originator closes its connection. The TCP Responder leaves that to it
+        for a while; meanwhile the connection may serve a new session [9329-6.1-reuse].
+
         Returns
         -------
         list[ConnectionId]
-            The connections that the TCP Originator closes now [9329-6.1-close]. The TCP
-            Responder leaves that to it for a while [9329-6.1-linger]; meanwhile the
-            connection may serve a new session [9329-6.1-reuse].
+            The connections to close now.
 
         Source: RFC 9329 §6.1
         """
@@ -242,26 +207,27 @@ class ConnectionMap:
         for connection in self._connections_of(session):
             connection.session = None
             if connection.is_tcp_originator:
-                to_close.append(connection.id)
+                to_close.append(connection.id)  # [9329-6.1-close]
             else:
-                reason = "its session is deleted"
-                connection.deadline = (now + self.policy.linger_seconds, reason)
+                # [9329-6.1-linger]
+                at = now + self.policy.linger_seconds
+                connection.deadline = Deadline(at, "its session is deleted")
         return to_close
 
-    # --- an unexpected end ------------------------------------------------------------
+    # --- ¶ 3: an unexpected end -------------------------------------------------------
 
     def lost(self, id: ConnectionId, now: float) -> Session | None:
         """Note that a connection is gone, for whatever reason.
 
-        If an older connection of the session is still open, that is now where its last
-        valid message arrived, and the session goes back there [9329-6.1-last-valid].
+        Its session lives on [9329-6.1-keep-state] [9329-10-state]. If an older
+        connection of the session is still open, that is now where its last valid
+        message arrived, and the session goes back there.
 
         Returns
         -------
         Session or None
-            The session that sent on it and now has no connection. It lives on
-            [9329-6.1-keep-state] [9329-10-state]; if we are its TCP Originator, we and
-            only we connect again [9329-6.1-reestablish].
+            The session that sent on it and now has no connection. If we are its TCP
+            Originator, we and only we connect again [9329-6.1-reestablish].
 
         Source: RFC 9329 §6.1
         """
@@ -277,7 +243,7 @@ class ConnectionMap:
             session.reconnects = 0
         others = self._connections_of(session)
         last = max(others, key=lambda other: other.last_valid, default=None)
-        session.current = None if last is None else last.id
+        session.current = None if last is None else last.id  # [9329-6.1-last-valid]
         return session if last is None else None
 
     def reconnect_delay(self, session: Session) -> float:
@@ -296,7 +262,7 @@ class ConnectionMap:
         pause = self.policy.reconnect_seconds * 2.0 ** min(attempt - 1, 30)
         return min(pause, self.policy.reconnect_limit_seconds)
 
-    # --- several IKE SAs --------------------------------------------------------------
+    # --- ¶ 6: several IKE SAs ---------------------------------------------------------
 
     def may_carry(self, session: Session | None, connection: Connection) -> bool:
         """Tell whether a message of ``session`` may be taken from ``connection``.
@@ -306,10 +272,10 @@ class ConnectionMap:
         session : Session or None
             ``None`` asks for a session that does not exist yet.
 
-        A connection carries one session; a rekey is no new one [9329-6.1-share]
-        [9329-6.1-rekey-share]. A message of another is not even looked at, and the
-        session that owns the connection does not notice. A connection that has just
-        been closed carries nothing.
+        A connection carries one session [9329-6.1-share]; a rekey is no new one, so
+        the IKE SAs of a rekey do share it [9329-6.1-rekey-share]. A message of another
+        session is not even looked at, and the one that owns the connection does not
+        notice. A connection that has just been closed carries nothing.
 
         Source: RFC 9329 §6.1
         """
@@ -317,19 +283,74 @@ class ConnectionMap:
             return False
         return connection.session is None or connection.session is session
 
-    # --- the last valid message -------------------------------------------------------
+    # --- ¶ 8: corruption --------------------------------------------------------------
+
+    def unparseable(self, connection: Connection) -> str | None:
+        """Count a message that is neither IKE nor ESP; return why to close, if so.
+
+        Only the connection closes, never the session [9329-6.1-corrupt].
+
+        Source: RFC 9329 §6.1
+        """
+        connection.corrupt_in_row += 1
+        if connection.corrupt_in_row >= self.policy.corrupt_limit:
+            return f"{connection.corrupt_in_row} unparseable messages in a row"
+        return None
+
+    def unknown_spi(self, connection: Connection, count: int = 1) -> str | None:
+        """Count ESP packets for no SA of ours; return why to close, if so.
+
+        A few are no harm, for the SPI tables of two peers may differ for a moment
+        [9329-6.1-few-unknown].
+
+        Source: RFC 9329 §6.1
+        """
+        connection.unknown_in_row += count
+        if connection.unknown_in_row > self.policy.unknown_spi_limit:
+            return f"{connection.unknown_in_row} unknown SPIs in a row"
+        return None
+
+    def integrity_failed(self, connection: Connection) -> str:
+        """Return why to close after a failed check on a known SPI.
+
+        TCP delivers octets as they were sent: the stream is out of step, or in other
+        hands [9329-6.1-corrupt].
+
+        Source: RFC 9329 §6.1
+        """
+        return "a message for a known SPI fails its integrity check"
+
+    # --- ¶ 9: one connection for an IKE SA --------------------------------------------
+
+    def begin(self, session: Session, connection: Connection) -> ConnectionId | None:
+        """Let a session use a connection from now on: its first, or the newest of ours.
+
+        All its IKE messages, and the ESP of all its Child SAs, go this way
+        [9329-6.1-one] [9329-5-all].
+
+        Returns
+        -------
+        ConnectionId or None
+            The connection that carried it until now; its TCP Originator closes that
+            one, for a session has one connection.
+
+        Source: RFC 9329 §6.1
+        """
+        before, session.current = session.current, connection.id
+        connection.session = session
+        connection.deadline = None
+        return before
+
+    # --- ¶ 10, ¶ 11: the last valid message -------------------------------------------
 
     def valid_message(
         self, session: Session, connection: Connection, now: float
     ) -> bool:
         """Note a message that was authentic, fresh and inside its window.
 
-        The TCP Responder sends on the connection of the last such message, new or old
-        [9329-6.1-last-valid] [9329-6.1-both], whatever address and port it has
-        [9329-6.1-address]. The caller calls this for nothing less: not for a
-        retransmission, a replay, or what fails its integrity check [9329-6.1-valid-ike]
-        [9329-6.1-valid-esp]. The TCP Originator sends on the connection it opened last,
-        whatever arrives where [9329-6.1-one].
+        The caller calls this for nothing less: not for what fails its integrity check,
+        not for a retransmission or what is outside the window [9329-6.1-valid-ike], and
+        not for a replay [9329-6.1-valid-esp].
 
         Returns
         -------
@@ -345,62 +366,19 @@ class ConnectionMap:
         connection.deadline = None
         connection.last_valid = now
         connection.unknown_in_row = connection.corrupt_in_row = 0
-        if session.is_tcp_originator or session.current == connection.id:
+        if session.is_tcp_originator:
+            return False  # it sends where it connected last [9329-6.1-one]
+        if session.current == connection.id:
             return False
         if session.current is not None:
+            # the old one stays open, and is listened to [9329-6.1-both]
             self.connections[session.current].replaced_at = now
-        session.current = connection.id
+        session.current = connection.id  # [9329-6.1-last-valid]
         return True
 
-    # --- corruption -------------------------------------------------------------------
+    # --- ¶ 11: idle and extraneous; what is due by now --------------------------------
 
-    def unparseable(self, connection: Connection) -> str | None:
-        """Count a message that is neither IKE nor ESP; return why to close, if so.
-
-        Only the connection closes, never the session [9329-6.1-corrupt]. Source: RFC
-        9329 §6.1.
-        """
-        connection.corrupt_in_row += 1
-        if connection.corrupt_in_row >= self.policy.corrupt_limit:
-            return f"{connection.corrupt_in_row} unparseable messages in a row"
-        return None
-
-    def unknown_spi(self, connection: Connection, count: int = 1) -> str | None:
-        """Count ESP packets for no SA of ours; a few are no harm.
-
-        The SPI tables of two peers may differ for a moment [9329-6.1-few-unknown].
-        """
-        connection.unknown_in_row += count
-        if connection.unknown_in_row > self.policy.unknown_spi_limit:
-            return f"{connection.unknown_in_row} unknown SPIs in a row"
-        return None
-
-    def integrity_failed(self, connection: Connection) -> str:
-        """Return why to close after a failed check on a known SPI.
-
-        TCP delivers octets as they were sent: the stream is out of step, or in other
-        hands [9329-6.1-corrupt].
-        """
-        return "a message for a known SPI fails its integrity check"
-
-    # --- cookies ----------------------------------------------------------------------
-
-    def cookie_requested(self, connection: Connection, now: float) -> None:
-        """After a cookie request nothing is kept but the connection [9329-6.3-close].
-
-        The wait begins with the first request: one more does not prolong it. Other
-        errors in IKE_SA_INIT leave the connection open for the corrected request,
-        within the deadline for a first message [9329-6.4-stay].
-
-        Source: RFC 9329 §6.3, RFC 9329 §6.4
-        """
-        reason = "the cookie did not come back"
-        if connection.deadline is None or connection.deadline[1] != reason:
-            connection.deadline = (now + self.policy.cookie_seconds, reason)
-
-    # --- time -------------------------------------------------------------------------
-
-    def deadline_of(self, connection: Connection) -> tuple[float, str] | None:
+    def deadline_of(self, connection: Connection) -> Deadline | None:
         """Return when a connection closes, and why, if nothing happens before.
 
         One that a newer one has replaced closes when it has been idle for a while since
@@ -415,7 +393,8 @@ class ConnectionMap:
         is_ours_to_close = not connection.is_tcp_originator
         if is_extraneous and is_ours_to_close and self.policy.extraneous_seconds > 0:
             idle_since = max(connection.last_valid, connection.replaced_at)
-            return idle_since + self.policy.extraneous_seconds, "replaced and idle"
+            at = idle_since + self.policy.extraneous_seconds
+            return Deadline(at, "replaced and idle")
         return None
 
     def due(self, now: float) -> list[tuple[ConnectionId, str]]:
@@ -423,14 +402,29 @@ class ConnectionMap:
         closing = []
         for connection in self.connections.values():
             deadline = self.deadline_of(connection)
-            if deadline is not None and deadline[0] <= now:
-                closing.append((connection.id, deadline[1]))
+            if deadline is not None and deadline.at <= now:
+                closing.append((connection.id, deadline.reason))
         return closing
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`due` has something next, or ``None``."""
         deadlines = map(self.deadline_of, self.connections.values())
-        return min((d[0] for d in deadlines if d is not None), default=None)
+        return min((d.at for d in deadlines if d is not None), default=None)
+
+    # --- §6.3: cookies ----------------------------------------------------------------
+
+    def cookie_requested(self, connection: Connection, now: float) -> None:
+        """After a cookie request nothing is kept but the connection [9329-6.3-close].
+
+        The wait begins with the first request: one more does not prolong it. Other
+        errors in IKE_SA_INIT leave the connection open for the corrected request,
+        within the deadline for a first message [9329-6.4-stay].
+
+        Source: RFC 9329 §6.3, RFC 9329 §6.4
+        """
+        if connection.deadline is None or connection.deadline.reason != NO_COOKIE:
+            at = now + self.policy.cookie_seconds
+            connection.deadline = Deadline(at, NO_COOKIE)
 
     # --- helpers ----------------------------------------------------------------------
 

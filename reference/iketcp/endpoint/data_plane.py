@@ -83,8 +83,9 @@ class Outbound:
     def _send_batch(
         self, live: LiveChild, packets: list[bytes], effects: list[Effect]
     ) -> None:
-        connection = live.session.current
+        connection = live.session.current  # and no other [9329-6.1-send-one]
         if connection is None:
+            # there is no other way to the peer [9329-5-all]
             self._counters.drop("no connection", len(packets))
             return
         if max(map(len, packets)) > live.inner_mtu:

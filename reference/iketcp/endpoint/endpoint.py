@@ -34,6 +34,7 @@ from iketcp.endpoint.resync import Resync
 from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
 from iketcp.environment import Entropy, jitter
 from iketcp.esp.spd import OutboundSpd
+from iketcp.half_open import HalfOpen
 from iketcp.ike import engine, upkeep
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.informational import DeleteIkeSa
@@ -41,7 +42,7 @@ from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
-from iketcp.mapping import ConnectionMap, HalfOpen, MappingPolicy
+from iketcp.mapping import ConnectionMap, MappingPolicy
 from iketcp.stream import STREAM_PREFIX, MessageKind, StreamDecoder
 
 USAGE_TICK_SECONDS = 1.0
@@ -275,7 +276,12 @@ class Endpoint:
         return effects
 
     def _reconnect(self, session: IkeSession) -> list[Effect]:
-        """Ask for another connection, as only the TCP Originator does."""
+        """Ask for a new connection, as only its TCP Originator does.
+
+        The pause is the mapping's, less a random share of it [9329-6.1-reestablish].
+
+        Source: RFC 9329 §6.1
+        """
         if not self._is_wanted:
             return []
         pause = self.map.reconnect_delay(session)

@@ -81,6 +81,9 @@ class IkeMessages:
     ) -> str | None:
         """Take one IKE message.
 
+        Its IKE SA is found by our SPI, whatever connection it came on
+        [9329-6.1-recognise].
+
         Returns
         -------
         str or None

@@ -14,9 +14,10 @@ from dataclasses import dataclass, field
 from iketcp.effects import ConnectionId
 from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.esp.child_sa import ChildSa
+from iketcp.half_open import HalfOpen
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
-from iketcp.mapping import Connection, HalfOpen, Session
+from iketcp.mapping import Connection, Session
 from iketcp.stream import StreamDecoder
 
 RETIRED_LIMIT = 4096
