@@ -1,8 +1,6 @@
-"""``iketcp vectors``, and the consumer in another language, on good files and bad."""
+"""``iketcp vectors`` on good files and bad."""
 
-import json
 import shutil
-import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,13 +13,10 @@ from iketcp.errors import EnvironmentProblem
 from iketcp.vectorlib import check_prf, coverage, envelope, runner
 from iketcp.vectorlib.commands import MOST_PROBLEMS, vectors_app
 from iketcp.vectorlib.envelope import Json, VectorFile
-from namespaces import require_or_skip
-from vector_support import grouped
 
 VECTORS = Path(__file__).parent.parent / "vectors"
 CONSUMERS = VECTORS / "consumers"
 SMALL = "message_ids_test.json"
-NODE = "node"
 
 
 def size(name: str) -> int:
@@ -376,51 +371,7 @@ def test_render_takes_names_as_they_are() -> None:
     assert "[bold]not[/bold] yet" in console.export_text()
 
 
-# --- consumers and documents ------------------------------------------------------
-
-
-def consume(path: Path) -> "subprocess.CompletedProcess[str]":
-    """Run the JavaScript consumer on a file."""
-    require_or_skip(shutil.which(NODE) is not None, "Node is not installed")
-    command = [NODE, str(CONSUMERS / "stream_framing.mjs"), str(path)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120
-    )
-
-
-def test_a_foreign_decoder_agrees() -> None:
-    """Whole and octet by octet, JavaScript that owes us nothing gets the same."""
-    done = consume(VECTORS / "stream_framing_test.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    results: dict[str, int] = {}
-    for _, test in grouped("stream_framing", "StreamFraming"):
-        results[test["result"]] = results.get(test["result"], 0) + 1
-    counts = ", ".join(f"{name} {results[name]}" for name in ("valid", "invalid"))
-    assert done.stdout.startswith(f"{counts}, acceptable {results['acceptable']}")
-    assert done.stdout.endswith("failed 0\n")
-
-
-@pytest.mark.parametrize("result", ["valid", "invalid"])
-def test_a_foreign_decoder_can_fail(result: str, tmp_path: Path) -> None:
-    """Another output is named, with exit code 1."""
-    document: Any = envelope.load_file(VECTORS / "stream_framing_test.json")
-    group = document["testGroups"][1]
-    test = [test for test in group["tests"] if test["result"] == result][-1]
-    wrong = {**test, "messages": [{"kind": "esp", "octets": "00"}]}
-    group = {**group, "tests": [wrong]}
-    path = tmp_path / "stream_framing_test.json"
-    path.write_text(json.dumps({"testGroups": [group]}))
-    done = consume(path)
-    assert done.returncode == 1
-    assert f"tcId {test['tcId']}" in done.stdout
-    assert "failed 1" in done.stdout
-
-
-def test_a_foreign_decoder_does_not_pass_on_nothing(tmp_path: Path) -> None:
-    """A file without tests proves nothing."""
-    path = tmp_path / "empty.json"
-    path.write_text('{"testGroups": []}')
-    assert consume(path).returncode == 1
+# --- documents ---------------------------------------------------------------------
 
 
 def test_the_readme_names_every_file_and_command() -> None:
@@ -431,3 +382,13 @@ def test_the_readme_names_every_file_and_command() -> None:
     names += [f"iketcp vectors {c}" for c in ("check", "generate", "list")]
     names += ["iketcp vectors requirements"]
     assert [name for name in names if f"`{name}" not in text] == []
+
+
+def test_the_readme_says_who_else_checks_each_file() -> None:
+    """Each vector file has its row in the table of independent checks."""
+    text = (VECTORS / "README.md").read_text("utf-8")
+    table = text.partition("## Who else agrees")[2].partition("\n## ")[0]
+    names = [
+        path.name.removesuffix("_test.json") for path in VECTORS.glob("*_test.json")
+    ]
+    assert [name for name in names if f"| `{name}` |" not in table] == []

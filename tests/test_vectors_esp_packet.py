@@ -107,10 +107,28 @@ def test_inner_packets_are_ip() -> None:
         assert "Published" in test["flags"] or UDP in parsed
 
 
+def test_published_ciphertexts() -> None:
+    """RFC 3602 §4: each decrypts to payload and trailer, and whole blocks."""
+    for group, test in grouped("esp_packet", "CbcEncryption"):
+        key, iv, payload, padding = octets(
+            test, "encryptionKey", "iv", "payload", "padding"
+        )
+        (ciphertext,) = octets(test, "ciphertext")
+        tail = b""
+        if test["nextHeader"] is not None:
+            assert padding == bytes(range(1, len(padding) + 1))
+            tail = padding + bytes([len(padding), test["nextHeader"]])
+        context = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
+        assert context.update(ciphertext) + context.finalize() == payload + tail
+        assert group["source"]["name"] == "RFC 3602 §4"
+
+
 def test_ours_agrees() -> None:
     """Our implementation gives what the file says, and the checker would tell."""
     assert check_esp_packet.problems(document("esp_packet")) == []
     assert unnoticed("esp_packet", "EspPacket", "error", "isAuthentic") == []
+    members = ("encryptionKey", "iv", "payload", "nextHeader", "ciphertext")
+    assert unnoticed("esp_packet", "CbcEncryption", *members) == []
     valid = {
         f"tcId {test['tcId']}: packet"
         for _, test in grouped("esp_packet", "EspPacket")

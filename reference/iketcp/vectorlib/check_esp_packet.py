@@ -1,16 +1,22 @@
 """Runs ``esp_packet_test.json`` against our ESP.
 
-Source: RFC 4303 §3.3, RFC 4303 §3.4
+Source: RFC 4303 §3.3, RFC 4303 §3.4, RFC 3602 §2
 """
 
 from dataclasses import replace
 
+from iketcp.crypto.suite import Suite
 from iketcp.environment import ScriptedEntropy
 from iketcp.errors import DropError
+from iketcp.esp.packet import alignment, split_payload, trailers
 from iketcp.esp.protection import InboundSa, OutboundSa
+from iketcp.registry import EncryptionAlgorithm, IntegrityAlgorithm
 from iketcp.vectorlib.check_ike_keys import cipher_problems, suite_of
 from iketcp.vectorlib.envelope import Json
 from iketcp.vectorlib.walk import compare, each, error_name, unhex
+
+INTEG = IntegrityAlgorithm.AUTH_HMAC_SHA2_256_128
+"""Brings the ICV that our AES-CBC does not go without."""
 
 WINDOW = 64
 """Width of the replay window, as the file's header says."""
@@ -25,6 +31,29 @@ def problems(document: Json) -> list[str]:
         found += check_open(group, test)
         if test["canonical"]:
             found += check_seal(group, test)
+    for _, test in each(document, "CbcEncryption"):
+        found += check_cbc(test)
+    return found
+
+
+def check_cbc(test: Json) -> list[str]:
+    """Encrypt and decrypt a payload, with an ICV that is then cut off.
+
+    Source: RFC 3602 §2
+    """
+    key, iv, payload = unhex(test, "encryptionKey", "iv", "payload")
+    spec = Suite(EncryptionAlgorithm.ENCR_AES_CBC, 8 * len(key), integ=INTEG).cipher
+    cipher = spec.new(key, bytes(spec.integrity_key_size))
+    plaintext = payload
+    if test["nextHeader"] is not None:
+        tails = trailers(test["nextHeader"], alignment(spec))
+        plaintext += tails[len(payload) % alignment(spec)]
+    sealed = cipher.seal(iv, plaintext, b"")
+    found = compare(test, "ciphertext", sealed[: -spec.icv_size].hex())
+    if test["nextHeader"] is not None:
+        opened = split_payload(cipher.open(iv, sealed, b""))
+        found += compare(test, "nextHeader", opened[0])
+        found += compare(test, "payload", opened[1].hex())
     return found
 
 

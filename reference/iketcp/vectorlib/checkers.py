@@ -56,6 +56,7 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "ProposalAnswer": check_proposal_choice.problems,
     "TsSelection": check_ts_narrowing.problems,
     "EspPacket": check_esp_packet.problems,
+    "CbcEncryption": check_esp_packet.problems,
     "EspSpiChoice": check_esp_spi.problems,
     "Replay": check_esp_replay.problems,
     "InnerMtu": check_inner_mtu.problems,

@@ -1,6 +1,6 @@
 """The file ``esp_packet_test.json``: ESP packets in tunnel mode.
 
-Source: RFC 4303 §2, RFC 4303 §3, RFC 4106, RFC 7634 App. A
+Source: RFC 4303 §2, RFC 4303 §3, RFC 4106, RFC 7634 App. A, RFC 3602 §4
 """
 
 from collections.abc import Iterator, Sequence
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from iketcp.vectorlib import plain
 from iketcp.vectorlib.assembly import case, flipped, group, octets, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
+from iketcp.vectorlib.esp_published import published_cbc
 from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase
 
 NAME = "esp_packet"
@@ -30,6 +31,9 @@ HEADER = [
     "Invalid: packet is dropped and counted, and no TCP connection becomes the SA's for"
     " it unless isAuthentic is true: then it has passed the integrity check, and only"
     " its contents are wrong. inner, padding and iv are what it was made from.",
+    "CbcEncryption: ciphertext = AES-CBC with encryptionKey and iv of payload, and"
+    " unless nextHeader is null of padding, one octet that counts the padding, and"
+    " nextHeader behind it. There is no ICV.",
 ]
 
 NOTES = {
@@ -137,7 +141,7 @@ def udp(size: int) -> bytes:
 def build() -> VectorFile:
     """Build the file's contents.
 
-    Source: RFC 4303 §3, RFC 7634 App. A
+    Source: RFC 4303 §3, RFC 7634 App. A, RFC 3602 §4
     """
     groups = [published()]
     for cipher in CIPHERS:
@@ -152,6 +156,7 @@ def build() -> VectorFile:
         sa = draw_sa(cipher, is_esn=True)
         tests = list(extended_cases(sa))
         groups.append(group_of(sa, tests if cipher in FAMILIES else tests[2:4]))
+    groups.append(published_cbc())
     return vector_file(NAME, "IPSEC-ESP", HEADER, NOTES, groups)
 
 
