@@ -43,6 +43,8 @@ def installed(folder: Path, role: Role, is_uncommented: bool = False) -> Path:
     if is_uncommented:
         text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
     write(folder / "laptop.psk", SECRET)
+    for hook in ("up.sh", "down.sh"):
+        write(folder / hook, b"#!/bin/sh\n", 0o700)
     return write(folder / f"{role}.toml", text.encode())
 
 

@@ -82,6 +82,8 @@ class ChildSaInstalled:
     """Largest inner packet that one ESP packet within the path MTU carries."""
     path: Path
     """Where the IKE SA began: the outer addresses."""
+    remote_identity: str
+    """Who the peer proved to be."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Source: RFC 7296 §2.8, RFC 7296 §2.15, RFC 7296 §2.19
 
 import os
 import re
+import stat
 from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from iketcp.config.model import (
     Configuration,
     ControlConfig,
+    HooksConfig,
     LocalConfig,
     LogConfig,
     RemoteConfig,
@@ -62,6 +64,7 @@ def build(document: Document, folder: Path) -> Configuration:
         ike=_ike(document, secrets),
         transport=_transport(document.one("transport")),
         tun=_tun(document.one("tun"), folder),
+        hooks=_hooks(document.one("hooks"), folder, warnings),
         control=_control(document.one("control"), role, folder),
         log=_log(document.one("log"), folder),
         warnings=tuple(warnings),
@@ -227,6 +230,27 @@ def _tun(section: Section, folder: Path) -> TunConfig:
         addresses=section["addresses"],
         routes=section["routes"],
         resolv_conf=_in_folder(section["resolv_conf"], folder),
+    )
+
+
+def _hooks(section: Section, folder: Path, warnings: list[str]) -> HooksConfig:
+    """Find programs that do not run now rather than when the tunnel comes up."""
+    for key in ("up", "down"):
+        program = _in_folder(section[key], folder)
+        if program is None:
+            continue
+        if not (program.is_file() and os.access(program, os.X_OK)):
+            raise section.error(key, f"names {program}, which is no program")
+        mode = stat.S_IMODE(program.stat().st_mode)
+        if mode & stat.S_IWOTH:
+            warnings.append(
+                f"{program} can be changed by every user (mode {mode:04o}) and is run "
+                f"by this one; run: chmod o-w {program}"
+            )
+    return HooksConfig(
+        _in_folder(section["up"], folder),
+        _in_folder(section["down"], folder),
+        section["timeout"],
     )
 
 

@@ -104,6 +104,16 @@ class TunConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class HooksConfig:
+    """Programs that are run when a Child SA comes up or goes away."""
+
+    up: Path | None
+    down: Path | None
+    timeout_seconds: float
+    """A program that runs longer is ended."""
+
+
+@dataclass(frozen=True, slots=True)
 class ControlConfig:
     """Where a running peer answers ``iketcp status``."""
 
@@ -132,6 +142,7 @@ class Configuration:
     """Pure form of [ike], [[child]], [pool] and the secrets."""
     transport: TransportConfig
     tun: TunConfig
+    hooks: HooksConfig
     control: ControlConfig
     log: LogConfig
     warnings: tuple[str, ...] = ()

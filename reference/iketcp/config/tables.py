@@ -5,7 +5,7 @@ Source: RFC 9329 §6.1, RFC 7296 §2.8
 
 from iketcp.config.schema import Table
 from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
-from iketcp.config.tables_system import CONTROL, LOG, TRANSPORT, TUN
+from iketcp.config.tables_system import CONTROL, HOOKS, LOG, TRANSPORT, TUN
 
 TABLES: tuple[Table, ...] = (
     LOCAL,
@@ -16,6 +16,7 @@ TABLES: tuple[Table, ...] = (
     POOL,
     TRANSPORT,
     TUN,
+    HOOKS,
     CONTROL,
     LOG,
 )

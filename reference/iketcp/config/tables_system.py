@@ -203,6 +203,22 @@ TUN = Table(
     ),
 )
 
+HOOKS = Table(
+    "hooks",
+    "Programs that are run when a Child SA comes up or goes away; "
+    "[hooks.md](hooks.md) says what they are told.",
+    (
+        Key("up", path(), "Run when a Child SA has come up; not when it is rekeyed."),
+        Key("down", path(), "Run when a Child SA is gone and none took its place."),
+        Key(
+            "timeout",
+            duration(),
+            "A program that runs longer is ended. They run one after another.",
+            default="10s",
+        ),
+    ),
+)
+
 CONTROL = Table(
     "control",
     "The Unix socket where a running peer answers `iketcp status`.",

@@ -227,7 +227,8 @@ class OutputCarrier:
         live = LiveChild(esp, session, parameters.name, mtu, most)
         self._tables.children[parameters.spi_in] = live
         self._spd.add(esp)
-        effects.append(ChildSaInstalled(parameters, mtu, path))
+        installed = ChildSaInstalled(parameters, mtu, path, sa.remote_identity)
+        effects.append(installed)
         effects += traces.child_installed(parameters, output.replaces, mtu)
 
     def _with_child(self, spi_in: bytes, act: Callable[[ChildSa], None]) -> None:

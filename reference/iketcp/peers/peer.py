@@ -20,6 +20,7 @@ from functools import partial
 from iketcp.config import Configuration
 from iketcp.effects import (
     ChildSaInstalled,
+    ChildSaRemoved,
     CloseConnection,
     ConfigurationAssigned,
     ConnectionId,
@@ -39,6 +40,7 @@ from iketcp.ike.nat_detection import Path
 from iketcp.net.system import SystemClock, SystemEntropy
 from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.wake import Wake
+from iketcp.peers.hooks import Hooks
 from iketcp.peers.limits import mapping_policy
 from iketcp.peers.lines import Lines
 from iketcp.peers.rates import Rates
@@ -113,6 +115,7 @@ class Peer(ABC):
             self._stop = self._make_wake(undo)  # every thread ends
             self._timer_wake = self._make_wake(undo)
             self.tunnel = Tunnel(configuration)
+            self._hooks = Hooks(configuration, self.tunnel.describe, self._complain)
             self._close_wakes = undo.pop_all().close
         self.started_at = self.clock.now()
 
@@ -138,6 +141,8 @@ class Peer(ABC):
             self._trace_tunnel()
             self._threads.spawn("timer", self._run_timer)
             self._threads.spawn("tunnel", self._run_tunnel)
+            if self._hooks.is_wanted:
+                self._threads.spawn("hooks", self._hooks.run)
         except BaseException:
             self.stop()
             raise
@@ -175,11 +180,12 @@ class Peer(ABC):
                     connection.abort()
                 else:
                     connection.stop()
-            left = self._threads.join(JOIN_SECONDS)
+            patience = self._hooks.end(self._is_hurried)
+            left = self._threads.join(JOIN_SECONDS + patience)
             for problem in self.tunnel.close():
-                self.tell("problem", {"text": problem})
+                self._complain(problem)
             for name in left:
-                self.tell("problem", {"text": f"thread {name} does not end"})
+                self._complain(f"thread {name} does not end")
             if not left:
                 self._close_wakes()  # with nobody left who could be polling them
 
@@ -280,6 +286,8 @@ class Peer(ABC):
                 self._log_keys(lambda log: log.ike_keys(effect))
             case ChildSaInstalled() | ConfigurationAssigned():
                 self._fit_tunnel(effect)
+            case ChildSaRemoved():
+                self._hooks.child_removed(effect.parameters)
             case _:
                 pass
 
@@ -303,6 +311,7 @@ class Peer(ABC):
             self._log_keys(lambda log: log.child_keys(effect.parameters, local, remote))
             if self.tunnel.child_installed(effect, path.remote_address):
                 self._trace_tunnel()
+            self._hooks.child_installed(effect)
         except IketcpError as error:
             self._fail(str(error))
 
@@ -313,7 +322,7 @@ class Peer(ABC):
             write(self._key_log)
         except OSError as error:
             self._key_log = None
-            self.tell("problem", {"text": f"keys are no longer written: {error}"})
+            self._complain(f"keys are no longer written: {error}")
 
     def _fail(self, reason: str) -> None:
         """Note what keeps this peer from going on, and tell whoever waits."""
@@ -322,7 +331,7 @@ class Peer(ABC):
                 return
             self._ended_reason = reason
             self._changed.notify_all()
-        self.tell("problem", {"text": reason})
+        self._complain(reason)
         self._tell_end()
 
     def _thread_failed(self, name: str, error: Exception) -> None:
@@ -343,7 +352,10 @@ class Peer(ABC):
             except Exception as error:  # a log is not worth a tunnel
                 self._sinks = tuple(s for s in self._sinks if s is not sink)
                 text = f"a log is given up: {describe_surprise(error)}"
-                self.tell("problem", {"text": text})
+                self._complain(text)
+
+    def _complain(self, sentence: str) -> None:
+        self.tell("problem", {"text": sentence})
 
     def _trace_tunnel(self) -> None:
         fields: dict[str, object] = {

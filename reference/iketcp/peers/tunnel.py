@@ -94,6 +94,15 @@ class Tunnel:
         """Addresses of the device with their prefix lengths: fixed, then assigned."""
         return [str(i) for i in (*self._options.addresses, *list(self._assigned))]
 
+    def describe(self) -> dict[str, str]:
+        """Say what a program of the user's may want to know of the device."""
+        return {
+            "IKETCP_DEVICE": self.device.name,
+            "IKETCP_MTU": str(self.mtu),
+            "IKETCP_ADDRESSES": " ".join(self.addresses),
+            "IKETCP_DNS": " ".join(self.dns_servers),
+        }
+
     def start(self) -> None:
         """Bring the device up with the fixed addresses and routes.
 
