@@ -221,8 +221,6 @@ class StreamDecoder:
             return messages
         if self._prefix_missing:
             octets = self._pass_prefix(octets)
-            if self._prefix_missing:
-                return messages  # nothing is parsed before it [9329-6.1-wait]
         at = 0
         held = self._held
         if len(held) == 1:  # cut inside Length: begin that message again
@@ -268,7 +266,11 @@ class StreamDecoder:
         return octets
 
     def _pass_prefix(self, octets: bytes) -> bytes:
-        """Match octets against the missing prefix; return what follows it."""
+        """Match octets against the missing prefix; return what follows it.
+
+        Nothing does before the prefix is whole, so nothing is parsed until then
+        [9329-6.1-wait].
+        """
         missing = self._prefix_missing
         size = min(len(missing), len(octets))
         if octets[:size] == missing[:size]:

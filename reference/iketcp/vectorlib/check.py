@@ -28,6 +28,7 @@ from iketcp.vectorlib.walk import compare, each, error_name
 _LONG_STREAM = 4096
 _EDGE = 64
 _STRIDE = 997
+_LATE = bytes(0xFFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,10 +73,13 @@ def observe(pieces: Iterable[bytes], is_originator: bool) -> Observation:
         found += decoder.feed(piece)
     handed_on = (MessageKind.IKE, MessageKind.ESP)
     ignored = (MessageKind.KEEPALIVE, MessageKind.EMPTY)
-    failure = decoder.failure
-    waiting = decoder.pending
-    if failure is None and not decoder.has_prefix:
+    waiting = decoder.discard()
+    if decoder.failure is None and not decoder.has_prefix:
         waiting = size
+    # whatever comes later completes nothing that was thrown away [9329-6.1-partial]
+    found += decoder.feed(_LATE)
+    waiting += decoder.pending
+    failure = decoder.failure
     return Observation(
         tuple(
             (kind.value, octets.hex()) for kind, octets in found if kind in handed_on

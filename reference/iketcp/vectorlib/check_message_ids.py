@@ -20,7 +20,8 @@ def problems(document: Json) -> list[str]:
     for _, test in each(document, "MessageIds"):
         window = AnsweredRequests()
         window.expected = test["expected"]
-        window.response = (b"kept",) if test["hasResponse"] else ()
+        if test["hasResponse"]:
+            window.response = (b"kept",)
         kinds = []
         for message_id in test["messageIds"]:
             kind = window.kind(message_id)

@@ -46,7 +46,7 @@ ESP_TRANSFORMS = ((1, 20, 256), (5, 0, None))
 """The same for a Child SA: no extended sequence numbers."""
 
 UNSUPPORTED_CRITICAL, INVALID_MAJOR_VERSION, INVALID_SYNTAX = 1, 5, 7
-NO_PROPOSAL_CHOSEN, INVALID_KE = 14, 17
+NO_PROPOSAL_CHOSEN, INVALID_KE, TEMPORARY_FAILURE = 14, 17, 43
 NAT_SOURCE, NAT_DESTINATION, COOKIE, REKEY_SA = 16388, 16389, 16390, 16393
 PUZZLE = 16434
 HASHES = 16431
@@ -177,12 +177,13 @@ class ChildRekey:
     new: Child
 
 
-def rekey_child(s: Script, is_ours: bool) -> ChildRekey:
+def rekey_child(s: Script, is_ours: bool, label: str = "new") -> ChildRekey:
     """Rekey the Child SA of the first session, without a key exchange of its own."""
     a = s.sessions[0]
-    spi, nonce = b"\xc4" + octets("mapping new spi", 3), octets("mapping new nonce", 32)
-    spi_here = s.draw("esp.spi", b"\xc3" + octets("mapping our new spi", 3))
-    nonce_here = s.draw("ike.nonce", octets("mapping our new nonce", 32))
+    spi = b"\xc4" + octets(f"mapping {label} spi", 3)
+    nonce = octets(f"mapping {label} nonce", 32)
+    spi_here = s.draw("esp.spi", b"\xc3" + octets(f"mapping our {label} spi", 3))
+    nonce_here = s.draw("ike.nonce", octets(f"mapping our {label} nonce", 32))
     theirs: list[Payload] = [sa_payload(3, spi, ESP_TRANSFORMS), (NONCE, nonce)]
     ours: list[Payload] = [sa_payload(3, spi_here, ESP_TRANSFORMS), (NONCE, nonce_here)]
     ts = selectors(is_ours_first=is_ours)
@@ -220,10 +221,11 @@ class Beginner:
         version: int = 0x20,
         is_behind_nat: bool = False,
         solution: bytes = b"",
+        public: bytes = b"",
     ) -> Piece:
         """Write the request; with a KE payload of the wrong method if asked."""
         transforms: Transforms = IKE_TRANSFORMS
-        ke = ke_payload(X25519, self.public)
+        ke = ke_payload(X25519, public or self.public)
         if other_method:
             transforms = (*IKE_TRANSFORMS, (4, P256, None))
             ke = ke_payload(P256, octets("mapping P-256", 64))
@@ -238,6 +240,16 @@ class Beginner:
         piece = clear_message(self.spi, bytes(8), INITIATOR, payloads)
         stream = piece.octets[:23] + bytes([version]) + piece.octets[24:]
         return Piece(stream, piece.content)
+
+    def ike_sa(self, spi_here: bytes) -> Session:
+        """Derive the IKE SA that :meth:`answer` makes. Source: RFC 7296 §2.14."""
+        private = octets(f"mapping {self.label} our key", 32)
+        nonces = self.nonce + octets(f"mapping {self.label} our nonce", 32)
+        spis = (self.spi, spi_here)
+        seed = prf(HMAC_SHA2_256, nonces, shared(private, self.public))
+        stream = prf_plus(HMAC_SHA2_256, seed, nonces + b"".join(spis), 168)
+        keys = tuple(cut(stream, 32, 36, 36, 32, 32))
+        return Session("", False, keys, spis, Child("none yet"))
 
     def refusal(self, kind: int, data: bytes) -> Piece:
         """Write the responder's answer of one Notify, which keeps no state."""

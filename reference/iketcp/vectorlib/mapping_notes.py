@@ -48,20 +48,21 @@ HEADER = [
     " puzzleThreshold: with so many IKE SAs without IKE_AUTH, a COOKIE and a PUZZLE of"
     " puzzleDifficulty zero bits are; resyncLimit: how often a connection may search"
     " for the next message when its framing is lost (0: never, it closes at once);"
-    " resyncOctets: a search that has seen so many octets is given up.",
+    " resyncOctets: a search that has seen so many octets is given up. No limit of this"
+    " list: an exchange that met TEMPORARY_FAILURE is tried again 5 to 10 s later.",
     "A search begins with the Length of the message that could not be read. A candidate"
     " is an ESP SPI of the session's with a sequence number that would be taken, or"
     " four zero octets and the first half of an SPIi of the session's; the two octets"
     " before it are its Length. The first one whose ICV verifies is the next message:"
     " the octets before it are skipped, and the stream goes on as ever. With the 65th"
     " candidate the search is given up as well.",
-    "draws: the unpredictable octets that the endpoint uses, in order for each label:"
-    " ike.spi and esp.spi (its SPIs), ike.nonce, rekey_ike_sa.ke.private and"
-    " ike_sa_init.ke.private (private keys of Curve25519, as they stand),"
-    " cookie.secret. A cookie is one octet, the secret's version from 1, and"
-    " HMAC-SHA-256 with the secret over Ni, the initiator's address and SPIi. A cookie"
-    " that comes with a PUZZLE has the three octets of its data between the two, and"
-    " the key is HMAC-SHA-256 with the secret over those three.",
+    "draws: the unpredictable octets that the endpoint uses, in order for each label,"
+    " also those of an IKE SA that comes to nothing: ike.spi and esp.spi (its SPIs),"
+    " ike.nonce, rekey_ike_sa.ke.private and ike_sa_init.ke.private (private keys of"
+    " Curve25519, as they stand), cookie.secret. A cookie is one octet, the secret's"
+    " version from 1, and HMAC-SHA-256 with the secret over Ni, the initiator's address"
+    " and SPIi. A cookie that comes with a PUZZLE has the three octets of its data"
+    " between the two, and the key is HMAC-SHA-256 with the secret over those three.",
     "event open: a TCP connection opens, by the TCP Originator; local is the"
     " endpoint's own end. lost: it breaks, or the peer closes it. failed: the TCP"
     " Originator's attempt to connect failed. receive: octets arrive on it. time: so"

@@ -10,6 +10,7 @@ from iketcp.vectorlib import mapping_scenarios_cuts as cuts
 from iketcp.vectorlib import mapping_scenarios_endings as endings
 from iketcp.vectorlib import mapping_scenarios_first as first
 from iketcp.vectorlib import mapping_scenarios_moves as moves
+from iketcp.vectorlib import mapping_scenarios_odd as odd
 from iketcp.vectorlib import mapping_scenarios_originator as originator
 from iketcp.vectorlib import mapping_scenarios_packets as packets
 from iketcp.vectorlib import mapping_scenarios_puzzles as puzzles
@@ -79,6 +80,13 @@ RESPONDER: Scenes = (
     puzzles.served,
     puzzles.unsolved,
     endings.reserved_spis,
+    odd.first_requests,
+    odd.too_early,
+    odd.unhappy_answers,
+    odd.signs_of_life,
+    odd.overtaking,
+    odd.ends_with_all,
+    odd.searched,
 )
 ORIGINATOR: Scenes = (
     originator.resume,
@@ -90,6 +98,8 @@ ORIGINATOR: Scenes = (
     originator.beginnings,
     originator.all_on_one,
     originator.found_again,
+    originator.early_messages,
+    originator.two_to_repeat,
 )
 
 

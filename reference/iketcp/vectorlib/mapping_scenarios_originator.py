@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from iketcp.vectorlib.mapping_exchanges import (
     COOKIE,
     NO_PROPOSAL_CHOSEN,
+    PUZZLE,
     Beginner,
     delete_esp,
     delete_ike,
@@ -177,6 +178,76 @@ def all_on_one() -> Iterator[Script]:
     s.open(3, sent=[(3, PREFIX), (3, ask, True)], on=3)
     s.receive(3, answer, sent=[(3, a.asks())])
     s.receive(3, a.response())
+    yield s
+
+
+def early_messages() -> Iterator[Script]:
+    """What cannot be meant while our IKE_SA_INIT request waits for its response."""
+    spec = "RFC 9329 §6.3; RFC 8019 §7.1.2"
+    for comment, req, error in (
+        ("a request before any key", "9329-6.1-valid-ike", "NotAuthenticated"),
+        ("a PUZZLE without a COOKIE", "9329-6.3-initiator", "PuzzleWithoutCookie"),
+    ):
+        s = Script(
+            f"IKE_SA_INIT of our own: {comment} is dropped, and we go on",
+            "FirstExchange",
+            req,
+            [],
+            is_originator=True,
+            spec=spec if "PUZZLE" in comment else "RFC 9329 §6.1; RFC 7296 §1.2",
+            error=error,
+            reaction="drop",
+        )
+        payloads, spi = our_beginning(s, str(OURS["address"]), 40001)
+        s.wish("begin", reconnect=AT_ONCE)
+        s.held.append(Held(1, [(spi, bytes(8))], []))
+        first = clear_message(spi, bytes(8), INITIATOR, payloads)
+        s.open(1, sent=[(1, PREFIX), (1, first)])
+        if "PUZZLE" in comment:
+            asked = [notify(PUZZLE, b"\0\x05\x04")]
+            odd, drop = clear_message(spi, bytes(8), RESPONSE, asked), "puzzle"
+        else:
+            odd, drop = clear_message(spi, b"\x07" * 8, 0, (), 37), "outside-window"
+        s.receive(1, odd, dropped=f"1 {drop}")
+        cookie = notify(COOKIE, b"a cookie of 24 octets...")
+        answer = clear_message(spi, bytes(8), RESPONSE, [cookie])
+        again = clear_message(spi, bytes(8), INITIATOR, [cookie, *payloads])
+        s.receive(1, answer, sent=[(1, again)])
+        yield s
+
+
+def two_to_repeat() -> Iterator[Script]:
+    """Every IKE SA of a session goes on, and nothing is asked twice."""
+    s = up(
+        "the DELETE of the IKE SA that a rekey has replaced is repeated, too",
+        "Reconnect Rekey Repeat",
+        "9329-6.2-reconnect 9329-6.1-rekey-share",
+        spec=REPEAT_SPEC,
+    )
+    (old,) = s.sessions
+    made = rekey_ike(s, is_ours=True)
+    s.wish("rekey-ike-sa", sent=[(1, made.request)])
+    s.held[0].ike.append(made.new.spis)
+    delete = old.asks(delete_ike())
+    s.receive(1, made.response, sent=[(1, delete)])
+    s.lost(1, reconnect=AT_ONCE)
+    s.open(2, sent=[(2, PREFIX), (2, delete, True), (2, made.new.asks())], on=2)
+    s.held[0].ike.remove(old.spis)
+    s.receive(2, old.response())
+    s.receive(2, made.new.response())
+    yield s
+    s = up(
+        "a liveness check that waits for a connection is the message that comes first",
+        "MustNot Reconnect",
+        "9329-6.1-resume-msg 9329-6.2-no-retransmit",
+        spec=REPEAT_SPEC,
+    )
+    (a,) = s.sessions
+    s.lost(1, reconnect=AT_ONCE)
+    s.wish("liveness")
+    s.open(2, sent=[(2, PREFIX), (2, a.asks())], on=2)
+    s.receive(2, a.response())
+    s.ping(2)
     yield s
 
 
