@@ -231,9 +231,7 @@ class ConnectionMap:
 
         Source: RFC 9329 §6.1
         """
-        connection = self.connections.pop(id, None)
-        if connection is None:
-            return None
+        connection = self.connections.pop(id)
         has_worked = not connection.is_half_open
         self._leave_half_open(connection)
         session = connection.session
