@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from iketcp.ike.engine import TROUBLE_SECONDS
+from iketcp.ike.engine import RETRY_SECONDS, TROUBLE_SECONDS
 from iketcp.ike.exchanges.create_child_sa import CreateChild, RekeyChild
 from iketcp.ike.exchanges.informational import (
     CheckLiveness,
@@ -16,6 +16,7 @@ from iketcp.ike.exchanges.informational import (
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.payloads import NotifyPayload
 from iketcp.ike.policy import Lifetime
+from iketcp.ike.sa import REPLACED_SECONDS
 from iketcp.ike.states import ChildState, IkeState
 from iketcp.registry import ExchangeType, NotifyType, ProtocolId
 from pair import EAST, WEST, Pair, child_policy, ike_policy, ipv4_packet
@@ -71,6 +72,83 @@ def test_both_rekey_the_ike_sa_at_once(order: str) -> None:
     pair.rekey_ike(EAST)
     deliver(pair, order)
     pair.ping()
+    pair.check_agreement()
+
+
+@pytest.mark.parametrize("name", [WEST, EAST])
+def test_the_answer_to_an_ike_rekey_is_lost_with_its_connection(name: str) -> None:
+    """Who answered begins nothing on the new IKE SA before the other knows it.
+
+    It shows itself on the old one instead. RFC 7296 §2.8, RFC 9329 §6.2.
+    """
+    pair = established(name)
+    spi = pair.ike(WEST).spi_i
+    pair.rekey_ike(name)
+    pair.deliver_from(name)
+    pair.break_connection(next(iter(pair.open)))
+    pair.connect()
+    pair.settle()
+    pair.ping()
+    pair.check_agreement()
+    assert pair.ike(WEST).spi_i != spi
+    for side in (pair.west, pair.east):
+        assert side.endpoint.counters.dropped == {}
+
+
+@pytest.mark.parametrize("kind", [RekeyChild, CreateChild])
+def test_a_new_child_sa_is_rekeyed_before_the_answer_about_it_comes(kind: type) -> None:
+    """Who asked for it does not have it yet, and puts the rekey off. RFC 7296 §2.25."""
+    pair = established()
+    children = 1
+    if kind is RekeyChild:
+        pair.rekey_child(EAST)
+    else:
+        pair.begin(EAST, CreateChild(pair.ike(EAST).policy.children[0]))
+        children = 2
+    pair.deliver_from(EAST)
+    (*_, new) = pair.ike(WEST).children.values()
+    pair.begin(WEST, RekeyChild(new))
+    pair.break_connection(next(iter(pair.open)))
+    pair.connect()
+    pair.settle()
+    assert "TEMPORARY_FAILURE" in str(pair.said(EAST))
+    pair.advance(RETRY_SECONDS)
+    pair.ping()
+    pair.check_agreement(children)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("name", [WEST, EAST])
+def test_answers_to_crossing_ike_rekeys_are_lost(name: str, seed: int) -> None:
+    """Whichever nonce is the lowest, one IKE SA is left. RFC 7296 §2.8.2.
+
+    One that only its responder has is waited for in vain, but not for ever.
+    """
+    pair = established(seed)
+    pair.rekey_ike(WEST)
+    pair.rekey_ike(EAST)
+    pair.deliver_from(name)
+    pair.break_connection(next(iter(pair.open)))
+    pair.connect()
+    pair.settle()
+    pair.ping()
+    pair.advance(REPLACED_SECONDS)
+    pair.ping()
+    pair.check_agreement()
+
+
+def test_what_waits_for_the_new_ike_sa_waits_for_the_peer_to_know_it() -> None:
+    """The deletion of the old one shows it; so does its end. RFC 7296 §2.8."""
+    pair = established()
+    pair.rekey_ike(WEST)
+    pair.deliver_from(WEST)
+    (_, heir) = (sa for sa, _ in pair.east.endpoint.tables.ike_sas.values())
+    heir.want(CheckLiveness())
+    pair.run(EAST, pair.east.endpoint.time_passed(pair.now))
+    assert heir.sent is None
+    assert heir.next_task_time() is None
+    pair.settle()
+    assert "INFORMATIONAL 0 request: " in pair.said(EAST)
     pair.check_agreement()
 
 

@@ -195,25 +195,27 @@ class Endpoint:
             session.ike = engine.start(self.context, stream.path, now)
             self.tables.add_ike_sa(session.ike, session)
         else:
-            self._resume(session.ike, session, now)
+            self._resume(session, now)
         for sa in list(session.ike_sas):
             self._carrier.run(sa, session, stream.connection.id, now, effects)
 
-    def _resume(self, sa: IkeSa, session: IkeSession, now: float) -> None:
+    def _resume(self, session: IkeSession, now: float) -> None:
         """Go on over a new connection, with every IKE SA that waits for an answer.
 
         A request under way is repeated [9329-6.2-reconnect], also that of an IKE SA
         which a rekey has replaced; an empty INFORMATIONAL comes first, or after it
-        [9329-6.1-resume-msg].
+        [9329-6.1-resume-msg]. It belongs to an IKE SA that the peer has for certain:
+        our answer to its rekey may have been lost with the connection.
 
         Source: RFC 9329 §6.1, RFC 9329 §6.2
         """
-        for owned in session.ike_sas:
-            owned.has_connection = True
-            if owned is sa:
+        shared = session.shared()
+        for sa in session.ike_sas:
+            sa.has_connection = True
+            if sa is shared:
                 engine.resume(sa, now)
             else:
-                engine.repeat_request(owned)
+                engine.repeat_request(sa)
 
     def _own_session(self) -> IkeSession:
         """Return the session we begin as TCP Originator; a new one if it has ended."""

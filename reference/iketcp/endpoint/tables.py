@@ -37,6 +37,16 @@ class IkeSession(Session):
     address: str = ""
     """The initiator's address, as long as it is counted as half-open."""
 
+    def shared(self) -> IkeSa | None:
+        """Return the newest IKE SA that the peer has for certain.
+
+        That of a rekey which we answered is none yet. Source: RFC 7296 §2.8.
+        """
+        newest = self.ike
+        if newest is not None and not newest.is_known_to_peer:
+            return next((sa for sa in self.ike_sas if sa.heir is newest), newest)
+        return newest
+
     def awaits(self, spi_in: bytes) -> bool:
         """Tell whether a request of ours under way asks for a Child SA with this SPI.
 

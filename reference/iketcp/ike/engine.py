@@ -39,6 +39,7 @@ from iketcp.ike.exchanges.informational import (
     CheckLiveness,
     DeleteIkeSa,
     ReportAuthenticationFailure,
+    ShowConnection,
     answer_informational,
     ends_ike_sa,
 )
@@ -124,7 +125,7 @@ def resume(sa: IkeSa, now: float) -> None:
     """
     repeat_request(sa)
     if not sa.is_waiting(CheckLiveness):
-        sa.want(CheckLiveness(), is_urgent=True)
+        sa.want(ShowConnection(), is_urgent=True)
     begin_next(sa, now)
 
 
@@ -192,6 +193,7 @@ def _open(sa: IkeSa, message: Message, octets: bytes) -> Received:
 
 def _accepted(sa: IkeSa, received: Received, now: float) -> None:
     sa.last_heard = now
+    sa.is_known_to_peer = True
     sa.emit(MessageAccepted(received.header, received.payloads, len(received.octets)))
 
 

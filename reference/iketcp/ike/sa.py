@@ -198,6 +198,11 @@ class IkeSa:
         self.state_deadline: float | None = None
         self.last_heard = now
         self.has_connection = True
+        self.is_known_to_peer = True
+        """False from our answer to a rekey until the peer shows that it has this IKE
+        SA: nothing is begun on it meanwhile. Source: RFC 7296 §2.8"""
+        self.heir: IkeSa | None = None
+        """The IKE SA that took its place."""
         self.fragment_size: int | None = None
         """Octets of the largest IKE message that is sent whole, set by who knows the
         transport; ``None``: of any size, as over TCP [9329-7.5-nofrag]."""
@@ -280,6 +285,9 @@ class IkeSa:
         self.sent = None
         self.exchange = None
         self.tasks.clear()
+        if self.heir is not None:
+            # deleted by the peer, who has the heir, or out of patience. RFC 7296 §2.8
+            self.heir.is_known_to_peer = True
         self.local_init_message = self.remote_init_message = b""
         self.emit(Closed(reason, is_local_wish))
 
@@ -288,6 +296,7 @@ class IkeSa:
 
         Source: RFC 7296 §2.8
         """
+        self.heir = heir
         heir.children, self.children = self.children, {}
         heir.tasks.extend(self.tasks)
         self.tasks.clear()
@@ -388,11 +397,12 @@ class IkeSa:
         """Send the next request that is due, if none is under way.
 
         Without a connection there is nobody to ask: the clock of an answer would run
-        out for nothing, and the IKE SA with it [9329-6.1-keep-state].
+        out for nothing, and the IKE SA with it [9329-6.1-keep-state]. The same holds
+        for a peer that may not have this IKE SA yet.
 
-        Source: RFC 7296 §2.3 (a window of one)
+        Source: RFC 7296 §2.3 (a window of one), RFC 7296 §2.8
         """
-        while self.sent is None and self.has_connection:
+        while self.sent is None and self.has_connection and self.is_known_to_peer:
             task = next((t for t in self.tasks if t.not_before <= now), None)
             if task is None:
                 return
@@ -404,5 +414,7 @@ class IkeSa:
     def next_task_time(self) -> float | None:
         """When the next waiting exchange is due, if no request is under way."""
         if self.sent is not None or not self.has_connection or not self.tasks:
+            return None
+        if not self.is_known_to_peer:
             return None
         return min(task.not_before for task in self.tasks)

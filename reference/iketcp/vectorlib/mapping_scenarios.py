@@ -9,6 +9,7 @@ from iketcp.vectorlib import mapping_scenarios_beginners as beginners
 from iketcp.vectorlib import mapping_scenarios_cuts as cuts
 from iketcp.vectorlib import mapping_scenarios_endings as endings
 from iketcp.vectorlib import mapping_scenarios_first as first
+from iketcp.vectorlib import mapping_scenarios_lost as lost
 from iketcp.vectorlib import mapping_scenarios_moves as moves
 from iketcp.vectorlib import mapping_scenarios_odd as odd
 from iketcp.vectorlib import mapping_scenarios_originator as originator
@@ -100,6 +101,7 @@ ORIGINATOR: Scenes = (
     originator.found_again,
     originator.early_messages,
     originator.two_to_repeat,
+    lost.rekey_answers,
 )
 
 

@@ -297,11 +297,14 @@ def _answer_rekey(
     ChildSaNotFoundError
         There is no such Child SA.
     TemporaryFailureError
-        We are closing it.
+        We are closing it, or it may be one that we are asking for: the answer may have
+        been lost with its connection.
 
     Source: RFC 7296 §1.3.3, RFC 7296 §2.8, RFC 7296 §2.25.1
     """
     old = sa.child_by_spi_out(rekey.spi)
+    if old is None and sa.exchange is not None and sa.exchange.awaited_spi:
+        raise TemporaryFailureError("the Child SA may be the one that is asked for")
     if old is None:
         raise ChildSaNotFoundError(rekey.spi)
     own = sa.exchange if isinstance(sa.exchange, RekeyChild) else None

@@ -36,10 +36,9 @@ class CheckLiveness(Exchange):
     """An empty request; any answer shows that the peer lives.
 
     Nothing else does: neither TCP keepalives nor a connection that is up
-    [9329-6.7-liveness]. On a new connection it is also the message that shows the
-    responder where the session went [9329-6.1-resume-msg].
+    [9329-6.7-liveness].
 
-    Source: RFC 7296 §2.4, RFC 9329 §6.1, RFC 9329 §6.7
+    Source: RFC 7296 §2.4, RFC 9329 §6.7
     """
 
     exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
@@ -50,6 +49,23 @@ class CheckLiveness(Exchange):
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Nothing to do: that it came is the news."""
+
+
+class ShowConnection(CheckLiveness):
+    """An empty request that shows the peer the new connection [9329-6.1-resume-msg].
+
+    Source: RFC 9329 §6.1
+    """
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return no payloads.
+
+        An IKE SA that a rekey of the peer's replaced may say it, too: our answer may
+        have been lost, and then the peer has no other.
+
+        Source: RFC 7296 §2.8
+        """
+        return [] if sa.is_usable or sa.state is IkeState.REKEYED else None
 
 
 class DeleteIkeSa(Exchange):
