@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from ipaddress import ip_address
 
 from iketcp.child_sa import ChildSaParameters
-from iketcp.crypto.ciphers import SUPPORTED, CipherSpec
+from iketcp.crypto.ciphers import SUPPORTED_IN_ESP, CipherSpec
 from iketcp.crypto.suite import Suite
 from iketcp.environment import ScriptedEntropy
 from iketcp.esp.child_sa import ChildSa
@@ -17,7 +17,7 @@ CBC_ESN = Suite(12, 128, integ=12, esn=True)
 
 ALL_SUITES = [
     Suite(spec.encr, spec.key_bits, integ=spec.integ, esn=esn)
-    for spec in SUPPORTED
+    for spec in SUPPORTED_IN_ESP
     for esn in (False, True)
 ]
 

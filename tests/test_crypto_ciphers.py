@@ -8,7 +8,13 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from hypothesis import given
 from hypothesis import strategies as st
 
-from iketcp.crypto.ciphers import SUPPORTED, Cipher, CipherSpec, cipher_spec
+from iketcp.crypto.ciphers import (
+    SUPPORTED,
+    SUPPORTED_IN_ESP,
+    Cipher,
+    CipherSpec,
+    cipher_spec,
+)
 from iketcp.errors import IntegrityError
 from iketcp.registry import EncryptionAlgorithm, IntegrityAlgorithm
 
@@ -525,14 +531,28 @@ def test_sizes() -> None:
 def test_supported_is_complete() -> None:
     """Every AES key length with every integrity algorithm; each entry looks up."""
     assert len(SUPPORTED) == 3 + 1 + 2 * 3 * 3
-    assert len(set(SUPPORTED)) == len(SUPPORTED)
-    for spec in SUPPORTED:
+    assert len(set(SUPPORTED_IN_ESP)) == len(SUPPORTED_IN_ESP) == len(SUPPORTED) + 4
+    for spec in SUPPORTED_IN_ESP:
         assert cipher_spec(spec.encr, spec.key_bits, spec.integ) is spec
+
+
+@pytest.mark.parametrize("spec", SUPPORTED_IN_ESP, ids=identify)
+def test_an_implicit_iv_takes_no_room(spec: CipherSpec) -> None:
+    """RFC 8750 §4: the same cipher, fed with the sequence number."""
+    if spec in SUPPORTED:
+        assert not spec.is_iv_implicit
+        return
+    assert spec.is_iv_implicit
+    explicit = cipher_spec(spec.encr - (10 if spec.key_bits else 3), spec.key_bits, 0)
+    key, number = bytes(range(spec.key_size)), bytes([0, 0, 0, 0, 0, 0, 0, 9])
+    sealed = spec.new(key, b"").seal(number, b"inner", b"before")
+    assert explicit.new(key, b"").open(number, sealed, b"before") == b"inner"
+    assert (explicit.key_size, explicit.icv_size) == (spec.key_size, spec.icv_size)
 
 
 def test_only_cbc_wants_unpredictable_ivs() -> None:
     """RFC 3602 §3; the others ask for uniqueness only."""
-    for spec in SUPPORTED:
+    for spec in SUPPORTED_IN_ESP:
         assert spec.needs_unpredictable_iv == (spec.encr == CBC)
 
 
@@ -542,6 +562,9 @@ def test_only_cbc_wants_unpredictable_ivs() -> None:
         (GCM, None, None),
         (GCM, 512, None),
         (GCM, 128, SHA256),
+        (EncryptionAlgorithm.ENCR_AES_GCM_16_IIV, None, None),
+        (EncryptionAlgorithm.ENCR_AES_GCM_16_IIV, 128, SHA256),
+        (EncryptionAlgorithm.ENCR_CHACHA20_POLY1305_IIV, 256, None),
         (CHACHA, 256, None),
         (CHACHA, None, SHA256),
         (CBC, None, SHA256),

@@ -10,6 +10,7 @@ METHODS = ["x25519", "x448", "ecp256", "ecp384", "ecp521"]
 MODP = ["modp2048", "modp3072", "modp4096"]
 PRFS = ["prfsha256", "prfsha384", "prfsha512"]
 AEADS = ["aes128gcm16", "aes192gcm16", "aes256gcm16", "chacha20poly1305"]
+IMPLICIT_IV = [f"{cipher}iiv" for cipher in AEADS]
 CIPHERS = [
     f"aes{bits}{mode}-sha{size}"
     for bits, size in (("128", 256), ("192", 384), ("256", 512))
@@ -72,9 +73,9 @@ def test_modp_methods(method: str) -> None:
 
 
 @pytest.mark.parametrize("numbers", ["esn", "noesn"])
-@pytest.mark.parametrize("cipher", [*AEADS, *CIPHERS])
+@pytest.mark.parametrize("cipher", [*AEADS, *IMPLICIT_IV, *CIPHERS])
 def test_esp_ciphers(cipher: str, numbers: str) -> None:
-    """With and without extended sequence numbers. RFC 4303 §2.2.1."""
+    """With and without extended sequence numbers. RFC 4303 §2.2.1, RFC 8750 §5."""
     keyword = f"{cipher}-{numbers}"
     pair = run("aes128gcm16-prfsha256-x25519", keyword)
     (child,) = pair.ike(WEST).children.values()

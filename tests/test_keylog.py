@@ -198,6 +198,12 @@ def test_esp_line_has_eight_fields(source: str, version: int) -> None:
     )
 
 
+def test_wireshark_has_no_implicit_iv() -> None:
+    """No line rather than one that spoils the table. RFC 8750 §8."""
+    suite = Suite(EncryptionAlgorithm.ENCR_AES_GCM_16_IIV, 128)
+    assert esp_line("192.0.2.1", "192.0.2.2", bytes(4), suite, bytes(20), b"") == ""
+
+
 def test_esp_line_tells_of_extended_sequence_numbers() -> None:
     """RFC 4303 §2.2.1: later versions check the ICV with the upper half added."""
     suite = Suite(EncryptionAlgorithm.ENCR_CHACHA20_POLY1305, None, esn=True)

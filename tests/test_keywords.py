@@ -95,6 +95,12 @@ ESP_CASES = {
         (KE, KeyExchangeMethod.CURVE25519, None),
         *BOTH_ESN,
     ),
+    "aes128gcm16iiv-aes128gcm16-chacha20poly1305iiv-esn": (
+        (ENCR, EncryptionAlgorithm.ENCR_AES_GCM_16_IIV, 128),
+        (ENCR, GCM, 128),
+        (ENCR, EncryptionAlgorithm.ENCR_CHACHA20_POLY1305_IIV, None),
+        BOTH_ESN[0],
+    ),
     "aes128gcm16-esn": ((ENCR, GCM, 128), BOTH_ESN[0]),
     "aes128gcm16-noesn": ((ENCR, GCM, 128), BOTH_ESN[1]),
     "aes128gcm16-noesn-esn": ((ENCR, GCM, 128), BOTH_ESN[1], BOTH_ESN[0]),
@@ -174,6 +180,11 @@ def test_case_and_space_do_not_matter() -> None:
         (
             "aes128-sha265-x25519",
             "'sha265' is not a keyword; did you mean 'sha256'?",
+        ),
+        (
+            "aes256gcm16iiv-prfsha256-x25519",
+            "'aes256gcm16iiv' has no place in an IKE proposal: it takes its IV from "
+            "the sequence number, and IKE messages have none",
         ),
         ("aes128-sha256-@@@@", "'@@@@' is not a keyword"),
         ("aes128--sha256", "a keyword is missing before or after a hyphen"),

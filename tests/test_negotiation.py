@@ -159,6 +159,18 @@ def test_legacy_algorithms_are_refused(legacy: Transform) -> None:
     assert choose_proposal([both], [modern]).suite == suite_of(modern)
 
 
+def test_an_implicit_iv_is_for_esp_only() -> None:
+    """RFC 8750 §7: no number in an IKE message does for an IV."""
+    both = esp("aes256gcm16iiv-aes256gcm16-noesn")
+    chosen = choose_proposal(both, esp("aes256gcm16iiv-noesn"))
+    assert chosen.suite.cipher.is_iv_implicit
+    (ours,) = ike("aes256gcm16-prfsha256-x25519")
+    odd = swapped(ours, Transform(ENCR, 30, 256))
+    with pytest.raises(NoProposalChosenError, match="an IKE message has no number"):
+        suite_of(odd)
+    refuse([odd], [odd])
+
+
 def test_an_unknown_transform_type_spoils_its_proposal_only() -> None:
     """RFC 7296 §3.3.6: other proposals are processed as usual."""
     offered = ike("aes128-sha256-x25519", "aes128-sha256-x25519")

@@ -35,7 +35,8 @@ def opened(group: Json, packet: bytes, number: int) -> bytes | None:
     high = (number >> 32).to_bytes(4, "big") if group["esn"] else b""
     low = packet[4:8]
     if spec["integ"] is None:
-        cls = AESGCM if spec["encr"] == 20 else ChaCha20Poly1305
+        cls = AESGCM if spec["encr"] in (20, 30) else ChaCha20Poly1305
+        iv = iv or number.to_bytes(8, "big")
         try:
             return cls(key[:-4]).decrypt(key[-4:] + iv, rest, spi + high + low)
         except (InvalidTag, ValueError):

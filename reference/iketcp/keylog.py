@@ -134,7 +134,8 @@ def esp_line(
     -------
     str
         The line, newline included. Eight fields, which every version reads; with ESN
-        ten, the upper half of the sequence number being zero.
+        ten, the upper half of the sequence number being zero. Empty where Wireshark
+        does not have the cipher: it knows none with implicit IV.
 
     Raises
     ------
@@ -143,12 +144,15 @@ def esp_line(
 
     Source: RFC 7296 §2.17, RFC 4303 §2.2.1
     """
+    cipher = _ESP_CIPHERS.get(suite.encr)
+    if cipher is None:
+        return ""
     fields = [
         f"IPv{ip_address(source).version}",
         source,
         destination,
         f"0x{spi.hex()}",
-        _ESP_CIPHERS[suite.encr],
+        cipher,
         f"0x{encryption_key.hex()}",
         _ESP_INTEGRITY[suite.integ or 0],
         f"0x{integrity_key.hex()}" if integrity_key else "",

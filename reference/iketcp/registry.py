@@ -71,7 +71,7 @@ class TransformType(IntEnum):
 
 
 class EncryptionAlgorithm(IntEnum):
-    """Transform Type 1, 16 bits. Source: RFC 7296 §3.3.2, RFC 8247 §2.1."""
+    """Transform Type 1, 16 bits. Source: RFC 7296 §3.3.2, RFC 8750 §8."""
 
     ENCR_3DES = 3
     ENCR_NULL = 11
@@ -79,6 +79,8 @@ class EncryptionAlgorithm(IntEnum):
     ENCR_AES_CTR = 13
     ENCR_AES_GCM_16 = 20
     ENCR_CHACHA20_POLY1305 = 28
+    ENCR_AES_GCM_16_IIV = 30
+    ENCR_CHACHA20_POLY1305_IIV = 31
 
 
 class PseudorandomFunction(IntEnum):

@@ -20,7 +20,8 @@ function espPacket({ cipher, esn, spi, encryptionKey, integrityKey }, { packet, 
   const whole = hex(number.toString(16).padStart(16, "0")), isLong = esn && cipher.integ === null;
   const before = Buffer.concat([hex(spi), isLong ? whole : octets.subarray(4, 8)]);
   const after = esn && cipher.integ !== null ? whole.subarray(0, 4) : none;
-  return open(cipher, hex(encryptionKey), hex(integrityKey), before, octets.subarray(8), after);
+  const keys = [encryptionKey, integrityKey].map(hex);
+  return open(cipher, ...keys, before, octets.subarray(8), after, whole);
 }
 
 // Returns the plaintext of an IKE message, or null; the flags tell whose keys it is under.

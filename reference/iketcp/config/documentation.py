@@ -46,6 +46,9 @@ preferred first. Several proposals make an array, the most preferred first.
 - AES in CBC and CTR mode needs an integrity keyword. The combined-mode ciphers, GCM
   and ChaCha20-Poly1305, take none, and so they cannot share a proposal with the
   others.
+- `iiv` behind one of those leaves the IV out of ESP packets, 8 octets less each: it is
+  the sequence number. For a Child SA only; a peer that does not know it wants the
+  cipher without `iiv` beside it, as in `aes256gcm16iiv-aes256gcm16`.
 """
 
 _TYPES = {

@@ -13,15 +13,18 @@ AES-GCM with 16-octet ICV     8    4     1     16   nonce = salt | IV
 ChaCha20-Poly1305             8    4     1     16   nonce = salt | IV
 AES-CBC and HMAC-SHA2         16   0     16    n/2  IV, unpredictable
 AES-CTR and HMAC-SHA2         8    4     1     n/2  nonce | IV | 1 (32 bits)
+combined mode, implicit IV    0    4     1     16   nonce = salt | number
 ============================  ===  ====  ====  ===  ===========================
 
 Sizes are in octets; n is the width of the hash. The salt (RFC 3686 says nonce) is the
-end of the keying material and never travels. Padding, IV choice and the layout of the
-packet around the ciphertext are the caller's.
+end of the keying material and never travels. An implicit IV does not travel either: it
+is the packet's 64-bit sequence number, which only ESP has. Padding, IV choice and the
+layout of the packet around the ciphertext are the caller's.
 
 Source: RFC 4106, RFC 5282 (AES-GCM in ESP, in IKE)
 Source: RFC 7634 §2, RFC 7634 §3 (ChaCha20-Poly1305)
 Source: RFC 3602 §2, RFC 3686 §4, RFC 4868 §2 (AES-CBC, AES-CTR, HMAC-SHA2)
+Source: RFC 8750 §4 (implicit IV)
 Source: RFC 4303 §3.3.2, RFC 7296 §3.14 (what is encrypted, what is authenticated)
 """
 
@@ -79,7 +82,8 @@ class Cipher(ABC):
         ----------
         iv : bytes
             ``spec.iv_size`` octets, never used before under this key, and
-            unpredictable where ``spec.needs_unpredictable_iv``.
+            unpredictable where ``spec.needs_unpredictable_iv``. The packet's sequence
+            number, 8 octets, where ``spec.is_iv_implicit``.
         plaintext : bytes
             Whole multiples of ``spec.block_size`` octets.
         associated : bytes
@@ -139,7 +143,7 @@ class CipherSpec:
     integrity_key_size: int
     """Octets of keying material for integrity; 0 with a combined-mode cipher."""
     iv_size: int
-    """Octets of the IV that go before the ciphertext."""
+    """Octets of the IV that go before the ciphertext; 0 where it is implicit."""
     icv_size: int
     """Octets of the Integrity Check Value that go behind it."""
     block_size: int
@@ -154,6 +158,14 @@ class CipherSpec:
     def needs_unpredictable_iv(self) -> bool:
         """Whether a counter will not do as an IV. Source: RFC 3602 §3."""
         return self.encr == EncryptionAlgorithm.ENCR_AES_CBC
+
+    @property
+    def is_iv_implicit(self) -> bool:
+        """Whether the IV is the sequence number and is not sent; only in ESP.
+
+        Source: RFC 8750 §4, RFC 8750 §7
+        """
+        return self.iv_size == 0
 
     def new(self, key: bytes, integrity_key: bytes) -> Cipher:
         """Take a key into use.
@@ -184,7 +196,7 @@ class CipherSpec:
         key, salt = key[:-_SALT_SIZE], key[-_SALT_SIZE:]
         if self.encr == EncryptionAlgorithm.ENCR_AES_CTR:
             return _AesCtr(self, key, integrity_key, salt)
-        if self.encr == EncryptionAlgorithm.ENCR_AES_GCM_16:
+        if self.key_bits is not None:
             return _CombinedMode(self, AESGCM(key), salt)
         return _CombinedMode(self, ChaCha20Poly1305(key), salt)
 
@@ -300,8 +312,11 @@ class _AesCtr(_EncryptThenMac):
         return modes.CTR(self._nonce + iv + _FIRST_BLOCK)
 
 
-def _combined(encr: int, key_bits: int | None, key_size: int) -> CipherSpec:
-    return CipherSpec(encr, key_bits, None, key_size + _SALT_SIZE, 0, 8, 16, 1)
+def _combined(aes: int, chacha20: int, iv_size: int) -> Iterator[CipherSpec]:
+    for bits in AES_KEY_BITS:
+        key_size = bits // 8 + _SALT_SIZE
+        yield CipherSpec(aes, bits, None, key_size, 0, iv_size, 16, 1)
+    yield CipherSpec(chacha20, None, None, 32 + _SALT_SIZE, 0, iv_size, 16, 1)
 
 
 def _plain(key_bits: int, integ: int | None) -> Iterator[CipherSpec]:
@@ -329,11 +344,11 @@ def _plain(key_bits: int, integ: int | None) -> Iterator[CipherSpec]:
 
 
 SUPPORTED: tuple[CipherSpec, ...] = (
-    *(
-        _combined(EncryptionAlgorithm.ENCR_AES_GCM_16, bits, bits // 8)
-        for bits in AES_KEY_BITS
+    *_combined(
+        EncryptionAlgorithm.ENCR_AES_GCM_16,
+        EncryptionAlgorithm.ENCR_CHACHA20_POLY1305,
+        iv_size=8,
     ),
-    _combined(EncryptionAlgorithm.ENCR_CHACHA20_POLY1305, None, 32),
     *(
         spec
         for bits in AES_KEY_BITS
@@ -341,9 +356,21 @@ SUPPORTED: tuple[CipherSpec, ...] = (
         for spec in _plain(bits, integ)
     ),
 )
-"""Every combination we have. Source: RFC 8221 §5, RFC 8247 §2.1."""
+"""Every combination that serves ESP and IKE. Source: RFC 8221 §5, RFC 8247 §2.1."""
 
-_BY_NUMBERS = {(spec.encr, spec.key_bits, spec.integ): spec for spec in SUPPORTED}
+SUPPORTED_IN_ESP: tuple[CipherSpec, ...] = (
+    *SUPPORTED,
+    *_combined(
+        EncryptionAlgorithm.ENCR_AES_GCM_16_IIV,
+        EncryptionAlgorithm.ENCR_CHACHA20_POLY1305_IIV,
+        iv_size=0,
+    ),
+)
+"""Those, and the ones that need a sequence number. Source: RFC 8750 §8."""
+
+_BY_NUMBERS = {
+    (spec.encr, spec.key_bits, spec.integ): spec for spec in SUPPORTED_IN_ESP
+}
 
 
 def cipher_spec(encr: int, key_bits: int | None, integ: int | None) -> CipherSpec:

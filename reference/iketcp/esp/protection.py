@@ -43,7 +43,8 @@ class OutboundSa:
     """Seals packets to the peer.
 
     Choice: where the IV is a counter it is the 64-bit sequence number, which is
-    unique under the key because the sequence number is.
+    unique under the key because the sequence number is. An implicit IV is the same, and
+    not sent.
 
     Parameters
     ----------
@@ -58,7 +59,7 @@ class OutboundSa:
     tfc_pad_to : int
         Shorter packets are padded to this many octets.
 
-    Source: RFC 4303 §3.3
+    Source: RFC 4303 §3.3, RFC 8750 §4
     """
 
     __slots__ = (
@@ -152,7 +153,7 @@ class OutboundSa:
         self.octets += len(plaintext)
         before, after = covered(self._spi, number, self._is_esn, self._is_aead)
         sealed = self._seal(iv, plaintext, before, after)
-        return self._spi + number[4:] + iv + sealed
+        return self._spi + number[4:] + iv[: self._iv_size] + sealed
 
     def forget_key(self) -> None:
         """Let go of the key; from now on sealing raises UnknownSpiError."""
@@ -175,7 +176,7 @@ class InboundSa:
     replay_window : int
         Width of the anti-replay window in packets; 0 turns the service off.
 
-    Source: RFC 4303 §3.4
+    Source: RFC 4303 §3.4, RFC 8750 §4
     """
 
     __slots__ = (
@@ -257,7 +258,8 @@ class InboundSa:
         number = sequence.to_bytes(8, "big")
         before, after = covered(self._spi, number, self._is_esn, self._is_aead)
         iv_end = self._iv_end
-        plaintext = self._open(packet[8:iv_end], packet[iv_end:], before, after)
+        iv = packet[HEADER_SIZE:iv_end] or number
+        plaintext = self._open(iv, packet[iv_end:], before, after)
         window.advance(sequence)
         self.authentic += 1
         self.octets += encrypted
@@ -290,8 +292,9 @@ class InboundSa:
         number = sequence.to_bytes(8, "big")
         before, after = covered(self._spi, number, self._is_esn, self._is_aead)
         iv_end = self._iv_end
+        iv = packet[HEADER_SIZE:iv_end] or number
         try:
-            self._open(packet[8:iv_end], packet[iv_end:], before, after)
+            self._open(iv, packet[iv_end:], before, after)
         except (IntegrityError, UnknownSpiError):
             return False
         return True

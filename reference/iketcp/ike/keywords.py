@@ -3,8 +3,8 @@
 A proposal is a list of algorithm keywords joined by hyphens, in the vocabulary that
 strongSwan made common. Keywords of one type are alternatives, the most preferred
 first, so ``aes256gcm16-aes128gcm16-prfsha256-x25519`` offers two ciphers, one
-pseudorandom function and one key exchange. What a proposal must hold depends on its
-protocol:
+pseudorandom function and one key exchange. ``iiv`` behind a combined-mode cipher leaves
+the IV out of ESP packets. What a proposal must hold depends on its protocol:
 
 ========  ==============  ==============================  ===========  ==============
 protocol  encryption      integrity                       PRF          key exchange
@@ -18,6 +18,7 @@ ESP       needed          needed unless combined-mode     none         optional 
 Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.3
 Source: RFC 8247 §2
+Source: RFC 8750 §8
 """
 
 import difflib
@@ -57,6 +58,12 @@ _AES_MODES = {
     "": EncryptionAlgorithm.ENCR_AES_CBC,
     "ctr": EncryptionAlgorithm.ENCR_AES_CTR,
     "gcm16": EncryptionAlgorithm.ENCR_AES_GCM_16,
+    "gcm16iiv": EncryptionAlgorithm.ENCR_AES_GCM_16_IIV,
+}
+
+_CHACHA20 = {
+    "": EncryptionAlgorithm.ENCR_CHACHA20_POLY1305,
+    "iiv": EncryptionAlgorithm.ENCR_CHACHA20_POLY1305_IIV,
 }
 
 _METHODS = {
@@ -77,7 +84,10 @@ def _keywords() -> Mapping[str, Transform]:
         for suffix, encr in _AES_MODES.items()
         for bits in (128, 192, 256)
     }
-    chacha = Transform(TransformType.ENCR, EncryptionAlgorithm.ENCR_CHACHA20_POLY1305)
+    chacha = {
+        f"chacha20poly1305{suffix}": Transform(TransformType.ENCR, encr)
+        for suffix, encr in _CHACHA20.items()
+    }
     integrity = {
         f"sha{bits}": Transform(TransformType.INTEG, integ)
         for bits, (integ, _) in _HASHES.items()
@@ -95,7 +105,7 @@ def _keywords() -> Mapping[str, Transform]:
     }
     return {
         **aes,
-        "chacha20poly1305": chacha,
+        **chacha,
         **integrity,
         **functions,
         **methods,
@@ -125,9 +135,17 @@ _SPELLINGS = {transform: text for text, transform in KEYWORDS.items()}
 
 _PRF_BESIDE = {int(integ): int(prf) for integ, prf in _HASHES.values()}
 
-_COMBINED_MODE = frozenset(
-    {EncryptionAlgorithm.ENCR_AES_GCM_16, EncryptionAlgorithm.ENCR_CHACHA20_POLY1305}
+_IMPLICIT_IV = frozenset(
+    {
+        EncryptionAlgorithm.ENCR_AES_GCM_16_IIV,
+        EncryptionAlgorithm.ENCR_CHACHA20_POLY1305_IIV,
+    }
 )
+
+_COMBINED_MODE = _IMPLICIT_IV | {
+    EncryptionAlgorithm.ENCR_AES_GCM_16,
+    EncryptionAlgorithm.ENCR_CHACHA20_POLY1305,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,9 +251,16 @@ def parse_ike_proposal(text: str, number: int = 1) -> Proposal:
         kinds are mixed; encryption, integrity, PRF or key exchange is missing; or an
         integrity keyword stands beside combined-mode ciphers.
 
-    Source: RFC 7296 §3.3.3, RFC 5282 §8
+    Source: RFC 7296 §3.3.3, RFC 5282 §8, RFC 8750 §7
     """
     groups = _group(text, ProtocolId.IKE)
+    implicit = [t for t in groups[TransformType.ENCR] if t.id in _IMPLICIT_IV]
+    if implicit:
+        raise _refused(
+            text,
+            f"{_first(implicit)} has no place in an IKE proposal: it takes its IV from "
+            "the sequence number, and IKE messages have none",
+        )
     _check_integrity(text, groups)
     if not groups[TransformType.PRF]:
         groups[TransformType.PRF] = [

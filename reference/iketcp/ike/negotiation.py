@@ -86,10 +86,10 @@ def suite_of(proposal: Proposal) -> Suite:
     Raises
     ------
     NoProposalChosenError
-        A mandatory type is missing or NONE, a type is doubled, or the combination is
-        not one we have.
+        A mandatory type is missing or NONE, a type is doubled, the combination is not
+        one we have, or it is one that only ESP can use.
 
-    Source: RFC 7296 §3.3.3
+    Source: RFC 7296 §3.3.3, RFC 8750 §7
     """
     by_type: dict[int, Transform] = {}
     for transform in proposal.transforms:
@@ -112,9 +112,11 @@ def suite_of(proposal: Proposal) -> Suite:
         esn=ids.get(TransformType.ESN) == ExtendedSequenceNumbers.ESN,
     )
     try:
-        cipher_spec(suite.encr, suite.key_bits, suite.integ)
+        spec = cipher_spec(suite.encr, suite.key_bits, suite.integ)
     except ValueError as error:
         raise NoProposalChosenError(str(error)) from error
+    if spec.is_iv_implicit and proposal.protocol == ProtocolId.IKE:
+        raise NoProposalChosenError("an IKE message has no number to make an IV of")
     return suite
 
 

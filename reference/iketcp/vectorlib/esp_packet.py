@@ -1,6 +1,6 @@
 """The file ``esp_packet_test.json``: ESP packets in tunnel mode.
 
-Source: RFC 4303 §2, RFC 4303 §3, RFC 4106, RFC 7634 App. A, RFC 3602 §4
+Source: RFC 4303 §2, RFC 4303 §3, RFC 4106, RFC 7634 App. A, RFC 3602 §4, RFC 8750 §4
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ from iketcp.vectorlib import plain
 from iketcp.vectorlib.assembly import case, flipped, group, octets, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
 from iketcp.vectorlib.esp_published import published_cbc
-from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase
+from iketcp.vectorlib.plain import CIPHERS, FAMILIES, IMPLICIT_IV, CipherCase
 
 NAME = "esp_packet"
 SPEC = "RFC 4303 §2, §3.3.2, §3.4.4"
@@ -27,7 +27,8 @@ HEADER = [
     " octet that counts the padding, and nextHeader: 4 IPv4, 41 IPv6, 59 a dummy.",
     "Valid: packet opens to inner and nextHeader; a dummy's inner is dropped without a"
     " trace. If canonical is true, sealing inner with iv and the shortest padding gives"
-    " packet again.",
+    " packet again. iv is empty where ivSize is 0: then it is sequence, and packet does"
+    " not hold it.",
     "Invalid: packet is dropped and counted, and no TCP connection becomes the SA's for"
     " it unless isAuthentic is true: then it has passed the integrity check, and only"
     " its contents are wrong. inner, padding and iv are what it was made from.",
@@ -51,6 +52,11 @@ NOTES = {
         "BASIC",
         "64-bit sequence numbers, of which the lower half travels.",
         "Every packet after 2^32 is lost.",
+    ),
+    "ImplicitIv": (
+        "BASIC",
+        "The IV is the sequence number and does not travel.",
+        "No peer interoperates; or a nonce is used twice.",
     ),
     "MorePadding": (
         "EDGE_CASE",
@@ -157,6 +163,10 @@ def build() -> VectorFile:
         tests = list(extended_cases(sa))
         groups.append(group_of(sa, tests if cipher in FAMILIES else tests[2:4]))
     groups.append(published_cbc())
+    for cipher in IMPLICIT_IV:
+        for is_esn in (False, True):
+            sa = draw_sa(cipher, is_esn)
+            groups.append(group_of(sa, list(implicit_iv_cases(sa))))
     return vector_file(NAME, "IPSEC-ESP", HEADER, NOTES, groups)
 
 
@@ -211,7 +221,7 @@ def seal(sa: Sa, packet: Packet, iv: bytes) -> bytes:
     else:
         before, after = sa.spi + low, high if sa.is_esn else b""
     sealed = plain.seal(
-        sa.cipher, sa.key, sa.integrity_key, iv, plaintext, before, after
+        sa.cipher, sa.key, sa.integrity_key, iv or high + low, plaintext, before, after
     )
     return sa.spi + low + iv + sealed
 
@@ -240,7 +250,7 @@ def valid(
 ) -> Json:
     """Make a case that opens."""
     iv = iv_of(sa, comment)
-    if sa.cipher.block == 1 and flags != "Dummy":
+    if sa.cipher.iv == 8 and flags != "Dummy":
         # what many senders do, ours too; the other cases draw it
         iv = packet.sequence.to_bytes(8, "big")
     is_shortest = padding_of(sa, packet) == shortest_padding(sa, packet)
@@ -407,6 +417,39 @@ def extended_cases(sa: Sa) -> Iterator[Json]:
     packet = Packet(inner, sequence=0x2_0000_0005)
     comment = "upper half other than the receiver's"
     yield refused(sa, comment, "Extended", packet, "Integrity", highest=0x1_0000_0001)
+
+
+def implicit_iv_cases(sa: Sa) -> Iterator[Json]:
+    """Leave the IV out. Source: RFC 8750 §4."""
+    flag = "ImplicitIv"
+    first = Packet(inner_ipv4())
+    yield valid(sa, "first packet", flag, first)
+    last = Packet(inner_ipv6(), IPV6, sequence=0xFFFF_FFFF)
+    yield valid(sa, "last packet of the first 2^32", flag, last)
+    if sa.is_esn:
+        comment = "upper half that is not zero"
+        high = Packet(inner_ipv4(), sequence=0x0102_0304_0506_0708)
+        yield valid(sa, comment, f"{flag} Extended", high)
+        comment = "upper half other than the receiver's"
+        high = Packet(inner_ipv4(), sequence=0x2_0000_0005)
+        flags = f"{flag} Extended"
+        seen = 0x1_0000_0001
+        yield refused(sa, comment, flags, high, "Integrity", highest=seen)
+    whole = seal(sa, first, b"")
+    for comment, changed in (
+        ("changed: sequence number", whole[:7] + b"\x02" + whole[8:]),
+        ("an IV all the same", whole[:8] + bytes(7) + b"\x01" + whole[8:]),
+    ):
+        flags = f"{flag} Tampered"
+        yield refused(sa, comment, flags, first, "Integrity", octets_sent=changed)
+    least = whole[: 8 + sa.multiple + sa.cipher.icv - 1]
+    comment, error = "one octet less than the least", "MalformedPacket"
+    flags = f"{flag} TooShort"
+    yield refused(sa, comment, flags, first, error, octets_sent=least)
+    twice = Packet(inner_ipv4(), sequence=5)
+    yield refused(
+        sa, "number seen before", f"{flag} Replay", twice, "Replay", highest=5
+    )
 
 
 def published() -> Json:

@@ -205,3 +205,15 @@ def many() -> Iterator[Case]:
     proposals = (Proposal(n, IKE, b"", (Transform(200, n),)) for n in range(1, 256))
     part = sa(*proposals)
     yield Case("255 proposals", "Longest Several", "3.3.1", INIT, (part,))
+
+
+def implicit_iv() -> Iterator[Case]:
+    """Offer ciphers whose IV is not sent, for ESP only. Source: RFC 8750 §5."""
+    spec = "8750:8"
+    for bits in (128, 192, 256):
+        part = child(encr(30, bits), encr(20, bits), NO_ESN)
+        comment = f"ENCR 30 before 20, with Key Length {bits}"
+        yield Case(comment, "EveryNumber", spec, CREATE, (part,), True)
+    part = child(encr(31), encr(28), NO_ESN)
+    comment = "ENCR 31 before 28"
+    yield Case(comment, "EveryNumber", spec, CREATE, (part,), True)

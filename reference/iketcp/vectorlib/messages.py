@@ -11,6 +11,7 @@ from iketcp.vectorlib.message_cases import valid
 from iketcp.vectorlib.message_cases_broken import broken
 from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
+from iketcp.vectorlib.message_cases_sa import implicit_iv
 from iketcp.vectorlib.message_notes import HEADER, NOTES
 
 NAME = "ike_message"
@@ -24,6 +25,7 @@ def build() -> VectorFile:
     Source: RFC 7296 §3
     """
     cases = [*valid(), *odd(), *broken(), *puzzles(), *wrong_solutions()]
+    cases += implicit_iv()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

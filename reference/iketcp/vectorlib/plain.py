@@ -71,6 +71,14 @@ CIPHERS = (
 )
 """One of each kind: cipher, key length, integrity algorithm."""
 
+IMPLICIT_IV = (
+    CipherCase("AES_GCM_16_IIV-128", 30, 128, None, 20, 0, 0, 16, 1),
+    CipherCase("AES_GCM_16_IIV-192", 30, 192, None, 28, 0, 0, 16, 1),
+    CipherCase("AES_GCM_16_IIV-256", 30, 256, None, 36, 0, 0, 16, 1),
+    CipherCase("CHACHA20_POLY1305_IIV", 31, None, None, 36, 0, 0, 16, 1),
+)
+"""For ESP only: the IV is the sequence number. Source: RFC 8750 §8."""
+
 FAMILIES = (CIPHERS[0], CIPHERS[3], CIPHERS[4], CIPHERS[8])
 """One of each cipher: these get every case, the others a few."""
 
@@ -115,15 +123,17 @@ def seal(
     ----------
     key : bytes
         With the salt or nonce at its end, where the cipher has one.
+    iv : bytes
+        The whole sequence number, 8 octets, where the IV is implicit.
     before, after : bytes
         What the ICV covers before the IV (the AAD of a combined-mode cipher), and
         behind the ciphertext.
 
-    Source: RFC 4106 §4, RFC 7634 §2, RFC 3602 §2, RFC 3686 §4, RFC 4868 §2
+    Source: RFC 4106 §4, RFC 7634 §2, RFC 3602 §2, RFC 3686 §4, RFC 4868 §2, RFC 8750 §4
     """
-    if cipher.encr == 20:
+    if cipher.encr in (20, 30):
         return AESGCM(key[:-4]).encrypt(key[-4:] + iv, plaintext, before + after)
-    if cipher.encr == 28:
+    if cipher.encr in (28, 31):
         aead = ChaCha20Poly1305(key[:-4])
         return aead.encrypt(key[-4:] + iv, plaintext, before + after)
     if cipher.encr == 12:
