@@ -26,7 +26,10 @@ MAX_FUNCTION_LINES = 60
 # longer name in another row says otherwise.
 FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("0 numbers, octets, errors", ("", "environment", "errors", "octets", "registry")),
-    ("1 framing, primitives", ("stream", "crypto", "inner", "selectors")),
+    (
+        "1 framing, primitives",
+        ("datagram", "stream", "crypto", "inner", "selectors"),
+    ),
     (
         "1 wire formats, records",
         (

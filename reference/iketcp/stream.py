@@ -136,8 +136,16 @@ def frame_esp_batch(packets: Iterable[bytes]) -> bytes:
     return b"".join(pieces)
 
 
-def _sort(message: bytes) -> StreamMessage:
-    """Tell what a message is from its size and first octets [9329-3-type]."""
+def sort_message(message: bytes) -> StreamMessage:
+    """Tell what a message is from its size and first octets [9329-3-type].
+
+    Returns
+    -------
+    (MessageKind, bytes)
+        An IKE message comes without the non-ESP marker, all else as it is.
+
+    Source: RFC 9329 §3, RFC 9329 §6.6
+    """
     if not message:
         return MessageKind.EMPTY, message  # [9329-3-empty]
     if message == NAT_KEEPALIVE:
@@ -232,7 +240,7 @@ class StreamDecoder:
             held += octets[:at]
             if len(held) < length:
                 return messages
-            messages.append(_sort(bytes(held[_LENGTH_SIZE:])))
+            messages.append(sort_message(bytes(held[_LENGTH_SIZE:])))
             held.clear()
         self._walk(octets, at, messages)
         return messages
@@ -308,6 +316,6 @@ class StreamDecoder:
                 self.failure = LengthTooSmallError(f"Length is {length}")
                 break
             else:
-                append(_sort(message))
+                append(sort_message(message))
             at = after
         self._held += octets[at:]

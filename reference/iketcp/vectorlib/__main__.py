@@ -7,6 +7,7 @@ from pathlib import Path
 from iketcp.vectorlib import (
     checksum_fixup,
     cookie,
+    datagram_framing,
     esp_packet,
     esp_replay,
     esp_spi,
@@ -33,6 +34,7 @@ GENERATORS: Mapping[str, Callable[[], VectorFile]] = {
     messages.NAME: messages.build,
     checksum_fixup.NAME: checksum_fixup.build,
     cookie.NAME: cookie.build,
+    datagram_framing.NAME: datagram_framing.build,
     esp_packet.NAME: esp_packet.build,
     esp_replay.NAME: esp_replay.build,
     esp_spi.NAME: esp_spi.build,

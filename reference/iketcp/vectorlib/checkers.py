@@ -11,6 +11,7 @@ from iketcp.vectorlib import (
     check,
     check_checksum_fixup,
     check_cookie,
+    check_datagram_framing,
     check_esp_packet,
     check_esp_replay,
     check_esp_spi,
@@ -63,6 +64,8 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "PacketTooBig": check_inner_mtu.problems,
     "MessageIds": check_message_ids.problems,
     "ConnectionMapping": check_mapping.problems,
+    "DatagramSorting": check_datagram_framing.problems,
+    "DatagramWriting": check_datagram_framing.problems,
     "Transcript": check_transcripts.problems,
 }
 """What runs the tests of a group, by its type."""
