@@ -475,6 +475,7 @@ ANSWER: dict[str, Any] = {
             "is_current": is_current,
             "has_prefix": has_prefix,
             "is_half_open": is_half_open,
+            "closes_in_seconds": 7.4 if is_half_open else None,
             "octets_in": 2048,
             "octets_out": 10,
         }
@@ -485,8 +486,26 @@ ANSWER: dict[str, Any] = {
             (4, False, False, True),
         )
     ],
-    "half_open": {"ike_sas": 0, "connections": 2},
+    "half_open": {
+        "connections": {
+            "now": 2,
+            "limit": 256,
+            "limit_per_address": 16,
+            "deadline_seconds": 10.0,
+            "refused": 484,
+            "timed_out": 14,
+        },
+        "ike_sas": {
+            "now": 0,
+            "limit": 256,
+            "limit_per_address": 16,
+            "deadline_seconds": 2.5,
+            "refused": 0,
+            "timed_out": 1,
+        },
+    },
     "dropped": {"unknown ESP SPI": 7},
+    "closed": {"no valid message in time": 14, "closed by the peer": 3},
 }
 
 GOLDEN = """\
@@ -519,11 +538,20 @@ TCP connections
 ┡━━━━╇━━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━╇━━━━━━━━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━┩
 │ 1  │ 192.0.2.1 40000 │ 192.0.2.2 4500 │ current            │ 2.0 KiB │ 10 octets │
 │ 2  │ 192.0.2.1 40000 │ 192.0.2.2 4500 │ not current        │ 2.0 KiB │ 10 octets │
-│ 3  │ 192.0.2.1 40000 │ 192.0.2.2 4500 │ half-open          │ 2.0 KiB │ 10 octets │
+│ 3  │ 192.0.2.1 40000 │ 192.0.2.2 4500 │ half-open, closes  │ 2.0 KiB │ 10 octets │
+│    │                 │                │ in 7 s             │         │           │
 │ 4  │ 192.0.2.1 40000 │ 192.0.2.2 4500 │ no stream prefix   │ 2.0 KiB │ 10 octets │
-│    │                 │                │ yet                │         │           │
+│    │                 │                │ yet, closes in 7 s │         │           │
 └────┴─────────────────┴────────────────┴────────────────────┴─────────┴───────────┘
-half-open: 2 connections, 0 IKE SAs
+Half-open
+┏━━━━━━━━━━━━━┳━━━━━┳━━━━━━━┳━━━━━━━━━━━━━┳━━━━━━━━━┳━━━━━━━━━━━┳━━━━━━━━━━┓
+┃ kind        ┃ now ┃ limit ┃ per address ┃ refused ┃ timed out ┃ deadline ┃
+┡━━━━━━━━━━━━━╇━━━━━╇━━━━━━━╇━━━━━━━━━━━━━╇━━━━━━━━━╇━━━━━━━━━━━╇━━━━━━━━━━┩
+│ connections │ 2   │ 256   │ 16          │ 484     │ 14        │ 10 s     │
+│ IKE SAs     │ 0   │ 256   │ 16          │ 0       │ 1         │ 2.5 s    │
+└─────────────┴─────┴───────┴─────────────┴─────────┴───────────┴──────────┘
+closed: 3, closed by the peer
+closed: 14, no valid message in time
 dropped: 7, unknown ESP SPI
 """
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from conftest import LeakCheck
+from iketcp.environment import ScriptedClock
 from iketcp.errors import EnvironmentProblem
 from iketcp.peers import control
 from iketcp.peers.control import MAX_LINE, ControlServer, ask
@@ -22,8 +23,10 @@ from peer_support import (
     PATIENCE_SECONDS,
     Peers,
     Running,
+    eventually,
     exchange,
     is_hung_up,
+    raw_connection,
     responder_configuration,
 )
 
@@ -89,6 +92,7 @@ def test_status(served: Served) -> None:
         "connections",
         "half_open",
         "dropped",
+        "closed",
     }
     assert answer["role"] == "initiator"
     assert answer["up_seconds"] >= 0
@@ -110,7 +114,46 @@ def test_status(served: Served) -> None:
     assert connection["is_current"]
     assert connection["octets_in"] > 400
     assert connection["queued_octets"] == connection["dropped_batches"] == 0
-    assert answer["half_open"] == {"ike_sas": 0, "connections": 0}
+    assert answer["closed"] == {}
+    for counts in answer["half_open"].values():
+        assert counts["now"] == counts["refused"] == counts["timed_out"] == 0
+
+
+def test_status_shows_limits_and_what_met_them(tmp_path: Path) -> None:
+    """Strangers: how many, how many may, were refused, waited. [9329-6.1-idle]"""
+    limits = "half_open_limit = 3\nhalf_open_limit_per_address = 2"
+    clock = ScriptedClock()
+    with Peers() as peers:
+        responder = peers.responder(transport=limits, clock=clock)
+        path = tmp_path / "peer.sock"
+        serve(responder, path, lambda: None)
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(raw_connection(responder)) for _ in "123"]
+            connections = responder.peer.endpoint.map.half_open
+            eventually(lambda: connections.refused == 1, "a refusal")
+            clock.advance(10.0)
+            assert all(is_hung_up(client) for client in clients)
+        responder.told.wait_for("connection-closed", 2)
+        answer = ask(path, {"command": "status"}, PATIENCE_SECONDS)
+    assert answer["half_open"] == {
+        "connections": {
+            "now": 0,
+            "limit": 3,
+            "limit_per_address": 2,
+            "deadline_seconds": 10.0,
+            "refused": 1,
+            "timed_out": 2,
+        },
+        "ike_sas": {
+            "now": 0,
+            "limit": 3,
+            "limit_per_address": 2,
+            "deadline_seconds": 30.0,
+            "refused": 0,
+            "timed_out": 0,
+        },
+    }
+    assert answer["closed"] == {"no valid message in time": 2}
 
 
 def test_status_holds_no_key(served: Served) -> None:

@@ -97,9 +97,10 @@ def test_half_open_are_counted_in_all_and_by_address() -> None:
     assert counts.refusal("203.0.113.1") == FULL
     counts.remove(HERE)
     assert counts.refusal(HERE) is None
-    counts.remove(HERE)
+    counts.remove(HERE, is_timed_out=True)
     counts.remove(THERE)
     assert (counts.total, counts.by_address) == (0, {})
+    assert (counts.refused, counts.timed_out) == (2, 1)
 
 
 def test_a_limit_of_zero_lets_nobody_in() -> None:
@@ -139,6 +140,23 @@ def test_connections_of_our_own_are_no_strangers(connections: ConnectionMap) -> 
     assert connections.deadline_of(ours) is None
     connections.lost(A, 1.0)
     assert connections.half_open.total == 0
+
+
+def test_those_that_wait_in_vain_are_counted(session: Session) -> None:
+    """[9329-6.1-idle]: a stranger at its deadline, not one that leaves before."""
+    connections = ConnectionMap(MappingPolicy(first_message_seconds=10.0))
+    accepted(connections, A)
+    connections.lost(A, 9.9)
+    assert connections.half_open.timed_out == 0
+    accepted(connections, A)
+    connections.lost(A, 10.0)
+    assert connections.half_open.timed_out == 1
+    known = accepted(connections, B)
+    connections.valid_message(session, known, 5.0)
+    connections.lost(B, 20.0)
+    connections.opened(A, HERE, True, 0.0)
+    connections.lost(A, 20.0)
+    assert connections.half_open.timed_out == 1
 
 
 def test_a_mute_connection_is_due(connections: ConnectionMap) -> None:
@@ -409,7 +427,7 @@ def test_a_few_unknown_spis_do_not(connections: ConnectionMap) -> None:
     connection = accepted(connections, A)
     assert connections.unknown_spi(connection) is None
     assert connections.unknown_spi(connection, 15) is None
-    assert connections.unknown_spi(connection) == "17 unknown SPIs in a row"
+    assert connections.unknown_spi(connection) == "more than 16 unknown SPIs in a row"
 
 
 def test_a_failed_check_closes_at_once(

@@ -4,18 +4,39 @@ import json
 from dataclasses import replace
 
 from iketcp.endpoint.snapshot import snapshot
+from iketcp.endpoint.tables import OTHER_REASONS, REASON_LIMIT, Counters
 from iketcp.ike.policy import Lifetime
-from pair import EAST, WEST, ike_policy
+from iketcp.mapping import MappingPolicy
+from iketcp.stream import STREAM_PREFIX
+from pair import EAST, WEST, Pair, ike_policy
 from scenarios import Stage, to_east
 
 
 def picture(stage: Stage, name: str) -> dict[str, object]:
     """Take it, as JSON would carry it."""
-    endpoint = stage.side(name).endpoint
-    taken = snapshot(endpoint.tables, endpoint.counters.dropped, stage.now)
+    taken = snapshot(stage.side(name).endpoint, stage.now)
     found: dict[str, object] = json.loads(json.dumps(taken))
     assert found == taken
     return found
+
+
+def strangers(
+    limit: int,
+    address: int,
+    seconds: float,
+    now: int = 0,
+    refused: int = 0,
+    timed_out: int = 0,
+) -> dict[str, float]:
+    """What is shown of those who have not shown who they are."""
+    return {
+        "now": now,
+        "limit": limit,
+        "limit_per_address": address,
+        "deadline_seconds": seconds,
+        "refused": refused,
+        "timed_out": timed_out,
+    }
 
 
 def test_an_empty_endpoint() -> None:
@@ -24,8 +45,12 @@ def test_an_empty_endpoint() -> None:
         "ike_sas": [],
         "child_sas": [],
         "connections": [],
-        "half_open": {"ike_sas": 0, "connections": 0},
+        "half_open": {
+            "connections": strangers(limit=256, address=16, seconds=10.0),
+            "ike_sas": strangers(limit=256, address=16, seconds=30.0),
+        },
         "dropped": {},
+        "closed": {},
     }
 
 
@@ -71,6 +96,7 @@ def test_an_endpoint_at_work() -> None:
             "is_half_open": False,
             "is_current": True,
             "idle_seconds": 10.0,
+            "closes_in_seconds": None,
         }
     ]
 
@@ -85,9 +111,70 @@ def test_strangers_and_beginners() -> None:
     stage.deliver()
     stranger = stage.knock(prefix=b"IKE")
     east = picture(stage, EAST)
-    assert east["half_open"] == {"ike_sas": 1, "connections": 2}
+    assert east["half_open"] == {
+        "connections": strangers(256, 16, 10.0, now=2),
+        "ike_sas": strangers(256, 16, 30.0, now=1),
+    }
+    assert [c["closes_in_seconds"] for c in east["connections"]] == [None, 10.0]
     assert [c["has_prefix"] for c in east["connections"]] == [True, False]
     assert [c["is_current"] for c in east["connections"]] == [True, False]
     assert east["connections"][1]["connection"] == stranger
     stage.run(EAST, stage.east.endpoint.inner_packets([to_east()]))
     assert picture(stage, EAST)["dropped"] == {"no Child SA for an inner packet": 1}
+
+
+def test_refused_timed_out_and_closed() -> None:
+    """[9329-6.1-idle]: how often each limit was met, and why connections ended."""
+    limits = MappingPolicy(
+        half_open_limit=3, half_open_address_limit=1, first_message_seconds=4.0
+    )
+    stage = Stage(mapping=limits)
+    stage.knock("198.51.100.1")
+    stage.knock("198.51.100.1")
+    stage.knock("198.51.100.2", prefix=b"GET / HTTP/1.1")
+    stage.knock("198.51.100.2", prefix=STREAM_PREFIX + bytes(2))
+    stage.knock("198.51.100.2")
+    stage.knock("198.51.100.3")
+    stage.knock("198.51.100.4")
+    stage.advance(3.0)
+    stage.break_for(EAST, stage.knock("198.51.100.5"))
+    stage.advance(1.0)
+    stage.break_for(EAST, stage.knock("198.51.100.6"))
+    east = picture(stage, EAST)
+    assert east["half_open"] == {
+        "connections": strangers(3, 1, 4.0, refused=3, timed_out=3),
+        "ike_sas": strangers(3, 1, 30.0),
+    }
+    assert east["closed"] == {
+        "no valid message in time": 3,
+        "StreamPrefixError": 1,
+        "LengthTooSmallError": 1,
+        "RST": 1,
+    }
+
+
+def test_ike_sas_refused_and_timed_out() -> None:
+    """[9329-6.1-idle]: those that begin and never authenticate."""
+    stage = Stage(mapping=MappingPolicy(half_open_address_limit=1))
+    for number in range(2):
+        other = Pair(seed=f"initiator {number}")
+        other.up()
+        id = stage.knock()
+        stage.feed(EAST, id, other.sent[1][2])
+        stage.break_for(EAST, id)
+    counts = strangers(256, 1, 30.0, now=1, refused=1)
+    assert picture(stage, EAST)["half_open"]["ike_sas"] == counts
+    stage.advance(30.0)
+    counts = strangers(256, 1, 30.0, refused=1, timed_out=1)
+    assert picture(stage, EAST)["half_open"]["ike_sas"] == counts
+
+
+def test_reasons_are_limited() -> None:
+    """Whatever reasons a machine may find, the table of them has an end."""
+    counters = Counters()
+    for number in range(REASON_LIMIT + 3):
+        counters.close(f"reason {number}")
+    counters.close("reason 0")
+    assert len(counters.closed) == REASON_LIMIT + 1
+    assert counters.closed["reason 0"] == 2
+    assert counters.closed[OTHER_REASONS] == 3

@@ -233,7 +233,8 @@ class ConnectionMap:
         """
         connection = self.connections.pop(id)
         has_worked = not connection.is_half_open
-        self._leave_half_open(connection)
+        deadline = connection.deadline
+        self._leave_half_open(connection, deadline is not None and deadline.at <= now)
         session = connection.session
         if session is None or session.current != id:
             return None
@@ -305,7 +306,7 @@ class ConnectionMap:
         """
         connection.unknown_in_row += count
         if connection.unknown_in_row > self.policy.unknown_spi_limit:
-            return f"{connection.unknown_in_row} unknown SPIs in a row"
+            return f"more than {self.policy.unknown_spi_limit} unknown SPIs in a row"
         return None
 
     def integrity_failed(self, connection: Connection) -> str:
@@ -426,10 +427,12 @@ class ConnectionMap:
 
     # --- helpers ----------------------------------------------------------------------
 
-    def _leave_half_open(self, connection: Connection) -> None:
+    def _leave_half_open(
+        self, connection: Connection, is_timed_out: bool = False
+    ) -> None:
         """It is no stranger's any more, or gone: count it no longer as half-open."""
         if connection.is_half_open and not connection.is_tcp_originator:
-            self.half_open.remove(connection.address)
+            self.half_open.remove(connection.address, is_timed_out)
         connection.is_half_open = False
 
     def _connections_of(self, session: Session) -> list[Connection]:

@@ -58,11 +58,9 @@ def render(answer: dict[str, Any], console: Console | None = None) -> None:
     console.print(_ike_table(answer["ike_sas"]))
     console.print(_child_table(answer["child_sas"]))
     console.print(_connection_table(answer["connections"]))
-    half_open = answer["half_open"]
-    console.print(
-        f"half-open: {half_open['connections']} connections, "
-        f"{half_open['ike_sas']} IKE SAs"
-    )
+    console.print(_half_open_table(answer["half_open"]))
+    for reason, count in sorted(answer["closed"].items()):
+        console.print(f"closed: {count}, {reason}")
     for reason, count in sorted(answer["dropped"].items()):
         console.print(f"dropped: {count}, {reason}")
 
@@ -122,6 +120,8 @@ def _connection_table(entries: list[dict[str, Any]]) -> Table:
             state = "no stream prefix yet"
         elif entry["is_half_open"]:
             state = "half-open"
+        if (left := entry["closes_in_seconds"]) is not None:
+            state += f", closes in {left:.0f} s"
         table.add_row(
             str(entry["connection"]),
             entry["local"],
@@ -129,6 +129,31 @@ def _connection_table(entries: list[dict[str, Any]]) -> Table:
             state,
             _size(entry.get("octets_in", 0)),
             _size(entry.get("octets_out", 0)),
+        )
+    return table
+
+
+def _half_open_table(kinds: dict[str, dict[str, Any]]) -> Table:
+    table = _table(
+        "Half-open",
+        "kind",
+        "now",
+        "limit",
+        "per address",
+        "refused",
+        "timed out",
+        "deadline",
+    )
+    for name, title in (("connections", "connections"), ("ike_sas", "IKE SAs")):
+        counts = kinds[name]
+        table.add_row(
+            title,
+            str(counts["now"]),
+            str(counts["limit"]),
+            str(counts["limit_per_address"]),
+            str(counts["refused"]),
+            str(counts["timed_out"]),
+            f"{counts['deadline_seconds']:g} s",
         )
     return table
 

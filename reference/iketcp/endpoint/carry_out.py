@@ -264,7 +264,8 @@ class OutputCarrier:
         if session.ike is not sa:
             return
         session.ike = None
-        self._tables.end_half_open(session)
+        is_timed_out = sa.state_deadline is not None and now >= sa.state_deadline
+        self._tables.end_half_open(session, is_timed_out)
         effects.append(IkeSaClosed(sa.spi_local, output.reason))
         for connection in self._map.ended(session, now):
             effects.append(CloseConnection(connection, "its session is deleted"))

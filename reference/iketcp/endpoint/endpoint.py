@@ -260,14 +260,17 @@ class Endpoint:
         with self._control_lock:
             return self._lost(id, reason, now)
 
-    def _lost(self, id: ConnectionId, reason: str, now: float) -> list[Effect]:
-        """Forget a connection.
+    def _lost(
+        self, id: ConnectionId, reason: str, now: float, counted: str = ""
+    ) -> list[Effect]:
+        """Forget a connection, and count it under its reason, or another name for it.
 
         Any thread may come here while another still reads that stream, so its decoder
         is left alone; nobody else ever uses it.
         """
         if self.tables.streams.pop(id, None) is None:
             return []
+        self.counters.close(counted or reason)
         effects: list[Effect] = [traces.connection_closed(id, reason)]
         session = self.map.lost(id, now)
         if isinstance(session, IkeSession):
@@ -290,8 +293,10 @@ class Endpoint:
         pause = jitter(self._entropy, "reconnect.jitter", pause, RECONNECT_JITTER)
         return [OpenConnection(pause)]
 
-    def _close(self, id: ConnectionId, reason: str, now: float) -> list[Effect]:
-        return [CloseConnection(id, reason), *self._lost(id, reason, now)]
+    def _close(
+        self, id: ConnectionId, reason: str, now: float, counted: str = ""
+    ) -> list[Effect]:
+        return [CloseConnection(id, reason), *self._lost(id, reason, now, counted)]
 
     # --- octets -----------------------------------------------------------------------
 
@@ -311,9 +316,12 @@ class Endpoint:
         else:
             reason = self._search(stream, stream.search, octets, now, effects)
         if reason is not None:
+            failure = stream.decoder.failure
+            # what a peer sent instead of the prefix is for the log, not for a count
+            counted = type(failure).__name__ if reason == str(failure) else reason
             with self._control_lock:
                 self.counters.drop("connection closed for its octets")
-                effects += self._close(id, reason, now)
+                effects += self._close(id, reason, now, counted)
         if self._originated is not None and self._originated.has_ended:
             with self._control_lock:
                 effects += self._restart_if_ended()

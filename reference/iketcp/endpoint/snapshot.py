@@ -7,31 +7,51 @@ from __future__ import annotations
 
 from typing import Any
 
-from iketcp.endpoint.tables import IkeSession, LiveChild, Stream, Tables
+from iketcp.endpoint.endpoint import Endpoint
+from iketcp.endpoint.tables import IkeSession, LiveChild, Stream
+from iketcp.half_open import HalfOpen
 from iketcp.ike.sa import IkeSa
+from iketcp.mapping import ConnectionMap
 
 
-def snapshot(tables: Tables, dropped: dict[str, int], now: float) -> dict[str, Any]:
-    """Describe sessions, Child SAs, connections and drops; no key is in it.
+def snapshot(endpoint: Endpoint, now: float) -> dict[str, Any]:
+    """Describe sessions, Child SAs, connections, limits and counts; no key is in it.
 
     Callable from any thread without a lock: every table is copied in one step before
     it is walked over. Values read meanwhile may be of different moments.
     """
+    tables, counters = endpoint.tables, endpoint.counters
     return {
         "ike_sas": [
             _ike_sa(sa, session, now) for sa, session in list(tables.ike_sas.values())
         ],
         "child_sas": [_child(live) for live in list(tables.children.values())],
         "connections": [
-            _connection(stream, now) for stream in list(tables.streams.values())
+            _connection(stream, endpoint.map, now)
+            for stream in list(tables.streams.values())
         ],
         "half_open": {
-            "ike_sas": len(tables.half_open),
-            "connections": sum(
-                1 for s in list(tables.streams.values()) if s.connection.is_half_open
+            "connections": _half_open(
+                endpoint.map.half_open, endpoint.map.policy.first_message_seconds
+            ),
+            "ike_sas": _half_open(
+                tables.strangers, endpoint.context.policy.half_open_seconds
             ),
         },
-        "dropped": dict(dropped),
+        "dropped": dict(counters.dropped),
+        "closed": dict(counters.closed),
+    }
+
+
+def _half_open(counts: HalfOpen, seconds: float) -> dict[str, Any]:
+    """Describe what strangers hold open, and may [9329-6.1-idle]."""
+    return {
+        "now": counts.total,
+        "limit": counts.limit,
+        "limit_per_address": counts.address_limit,
+        "deadline_seconds": seconds,
+        "refused": counts.refused,
+        "timed_out": counts.timed_out,
     }
 
 
@@ -76,9 +96,12 @@ def _child(live: LiveChild) -> dict[str, Any]:
     }
 
 
-def _connection(stream: Stream, now: float) -> dict[str, Any]:
+def _connection(
+    stream: Stream, connection_map: ConnectionMap, now: float
+) -> dict[str, Any]:
     connection, path = stream.connection, stream.path
     session = connection.session
+    deadline = connection_map.deadline_of(connection)
     return {
         "connection": connection.id,
         "local": f"{path.local_address} {path.local_port}",
@@ -88,4 +111,5 @@ def _connection(stream: Stream, now: float) -> dict[str, Any]:
         "is_half_open": connection.is_half_open,
         "is_current": session is not None and session.current == connection.id,
         "idle_seconds": round(now - connection.last_valid, 1),
+        "closes_in_seconds": None if deadline is None else round(deadline.at - now, 1),
     }

@@ -23,6 +23,12 @@ from iketcp.stream import StreamDecoder
 RETIRED_LIMIT = 4096
 """Choice: SPIs of removed Child SAs that are remembered, newest first to stay."""
 
+REASON_LIMIT = 64
+"""Choice: so many reasons why connections ended are counted apart."""
+
+OTHER_REASONS = "other reasons"
+"""Under which all further ones are counted."""
+
 
 @dataclass(eq=False, slots=True)
 class IkeSession(Session):
@@ -91,10 +97,18 @@ class Counters:
     """
 
     dropped: dict[str, int] = field(default_factory=dict)
+    closed: dict[str, int] = field(default_factory=dict)
+    """Connections that were there and are gone, by whoever and for whatever reason."""
 
     def drop(self, reason: str, count: int = 1) -> None:
         """Count a drop."""
         self.dropped[reason] = self.dropped.get(reason, 0) + count
+
+    def close(self, reason: str) -> None:
+        """Count a connection that ended; past so many reasons, under one for all."""
+        if reason not in self.closed and len(self.closed) >= REASON_LIMIT:
+            reason = OTHER_REASONS
+        self.closed[reason] = self.closed.get(reason, 0) + 1
 
 
 @dataclass(slots=True)
@@ -141,7 +155,7 @@ class Tables:
         self.half_open[first_request] = session
         self.strangers.add(address)
 
-    def end_half_open(self, session: IkeSession) -> None:
+    def end_half_open(self, session: IkeSession, is_timed_out: bool = False) -> None:
         """Note that it has, or that the session is gone; idempotent."""
         if self.half_open.pop(session.first_request, None) is not None:
-            self.strangers.remove(session.address)
+            self.strangers.remove(session.address, is_timed_out)

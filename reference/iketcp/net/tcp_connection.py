@@ -225,8 +225,8 @@ class TcpConnection:
         if is_beyond:
             self._is_overrun = self._is_closing = True
             self._fail(
-                f"the peer does not read: {would_wait} octets would wait for it, "
-                f"the limit is {self.hard_limit}"
+                "the peer does not read: more than "
+                f"{self.hard_limit} octets would wait for it"
             )
             return False
         self._queue.append(octets)

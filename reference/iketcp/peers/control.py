@@ -76,8 +76,8 @@ def _snapshot(peer: Peer, now: float) -> dict[str, Any]:
     endpoint = peer.endpoint
     for _ in range(MAX_LOOKS):
         with contextlib.suppress(RuntimeError):  # a table grew while it was read
-            return snapshot(endpoint.tables, endpoint.counters.dropped, now)
-    return snapshot(endpoint.tables, endpoint.counters.dropped, now)
+            return snapshot(endpoint, now)
+    return snapshot(endpoint, now)
 
 
 class ControlServer:
