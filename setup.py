@@ -36,6 +36,8 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "cryptography>=45",
+        "pycryptodomex>=3.15",
+        "pyOpenSSL>=25.1",
         "pyroute2>=0.7",
         "python-pytun>=2.4; sys_platform == 'linux'",
         "rich>=13",

@@ -259,6 +259,12 @@ class RefusedError(AuthenticationFailedError):
     notify = None
 
 
+class EapFailedError(AuthenticationFailedError):
+    """The EAP conversation failed. After EAP Failure nothing else is sent."""
+
+    source = "RFC 7296 §2.16, RFC 3748 §4.2"
+
+
 class InternalAddressFailureError(ExchangeError):
     """No address left to hand out."""
 
