@@ -4,9 +4,31 @@ Source: RFC 7296 §2.17, RFC 4301 §4.4.2.1
 """
 
 from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv6Address
 
 from iketcp.crypto.suite import Suite
 from iketcp.selectors import TrafficSelector
+
+Address = IPv4Address | IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class TransportAddresses:
+    """The two hosts of a Child SA in transport mode.
+
+    Without a NAT between them they know each other by the same addresses.
+
+    Source: RFC 7296 §2.23.1
+    """
+
+    local: Address
+    """Our address, as our stack has it."""
+    remote: Address
+    """The peer's, as our stack sees it."""
+    real_source: Address
+    """The peer's, as the peer's stack has it."""
+    real_destination: Address
+    """Ours, as the peer's stack sees it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +59,5 @@ class ChildSaParameters:
     """Width of the anti-replay window in packets; 0 turns the service off."""
     tfc_pad_to: int = 0
     """Pad inner packets to this many octets (TFC); 0 adds none."""
+    transport: TransportAddresses | None = None
+    """The hosts, in transport mode; ``None``: tunnel mode."""

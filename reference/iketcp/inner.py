@@ -147,6 +147,23 @@ def next_layer(packet: bytes) -> tuple[int | None, int | None]:
     return packet[9], offset if is_initial else None
 
 
+def is_fragment(packet: bytes) -> bool:
+    """Tell whether a packet whose headers make sense is a fragment.
+
+    An IPv6 packet with a Fragment header counts, even if it is the only one.
+
+    Source: RFC 4301 §7
+    """
+    if packet[0] >> 4 == 4:
+        return bool(packet[6] & 0x3F or packet[7])
+    protocol, offset = packet[6], IPV6_HEADER_SIZE
+    while protocol in _EXTENSION_HEADERS:
+        if protocol == _FRAGMENT_HEADER:
+            return True
+        protocol, offset = packet[offset], offset + (packet[offset + 1] + 1) * 8
+    return False
+
+
 def _walk_extension_headers(packet: bytes) -> tuple[int | None, int | None]:
     """Do for IPv6 what :func:`next_layer` says.
 

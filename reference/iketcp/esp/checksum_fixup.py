@@ -7,8 +7,7 @@ learns through IKE which addresses the sender used (the *real* ones) and replace
 in the checksum by those it sees (the *received* ones). Checksums are sums, so nothing
 else of the packet has to be read, and one that was wrong before stays wrong.
 
-This stands alone as yet: Child SAs are in tunnel mode, where inner packets are whole
-and no NAT sees them. Transport mode will call it for each packet that it opens.
+In tunnel mode inner packets are whole and no NAT sees them, so nothing is to be mended.
 
 Source: RFC 3948 §3.1.2
 Source: RFC 9329 §6.5

@@ -112,6 +112,7 @@ class ChildSa:
             parameters.integrity_key_out,
             entropy,
             parameters.tfc_pad_to,
+            is_transport=parameters.transport is not None,
         )
         self._inbound = InboundSa(
             parameters.spi_in,
@@ -120,6 +121,7 @@ class ChildSa:
             parameters.integrity_key_in,
             SelectorCheck(parameters.remote_ts, parameters.local_ts).admits,
             parameters.replay_window,
+            parameters.transport,
         )
 
     def seal_batch(self, packets: Sequence[bytes]) -> list[bytes]:

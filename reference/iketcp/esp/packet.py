@@ -1,13 +1,13 @@
-"""The layout of an ESP packet in tunnel mode.
+"""The layout of an ESP packet; in transport mode the payload differs.
 
 ================  ========  =========================================================
 field             octets    meaning
 ================  ========  =========================================================
 SPI               4         which SA; chosen by the receiver, 256 or more
 Sequence Number   4         low-order half, where it has 64 bits
-IV                8 or 16   as the cipher wants it
+IV                0 to 16   as the cipher wants it
 Payload Data      any       an IP packet (encrypted from here on)
-TFC padding       any       hides the packet's size; its end is where the IP header
+TFC padding       any       hides the packet's size; it begins where the IP header
                             says the packet ends
 Padding           0 to 255  1, 2, 3, ... up to the alignment
 Pad Length        1         octets of Padding
@@ -15,8 +15,12 @@ Next Header       1         4: IPv4, 41: IPv6, 59: dummy (encrypted up to here)
 ICV               12 to 32  Integrity Check Value
 ================  ========  =========================================================
 
+:mod:`iketcp.esp.transport_mode` says what the payload is there.
+
 Source: RFC 4303 §2
 """
+
+from functools import cache
 
 from iketcp.crypto.ciphers import CipherSpec
 from iketcp.errors import MalformedPacketError
@@ -45,6 +49,7 @@ def alignment(spec: CipherSpec) -> int:
     return max(4, spec.block_size)
 
 
+@cache
 def trailers(next_header: int, multiple: int) -> tuple[bytes, ...]:
     """Return the shortest trailers, indexed by payload size modulo ``multiple``.
 

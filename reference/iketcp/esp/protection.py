@@ -15,6 +15,7 @@ Source: RFC 4303 §3.4
 from collections.abc import Callable
 from typing import Never
 
+from iketcp.child_sa import TransportAddresses
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
 from iketcp.errors import (
@@ -34,6 +35,7 @@ from iketcp.esp.packet import (
     trailers,
 )
 from iketcp.esp.replay import ReplayWindow
+from iketcp.esp.transport_mode import put_header_on, take_header_off
 from iketcp.registry import IpProtocol
 
 _CipherCall = Callable[[bytes, bytes, bytes, bytes], bytes]
@@ -58,6 +60,9 @@ class OutboundSa:
         Gives unpredictable IVs under the label ``esp.iv``.
     tfc_pad_to : int
         Shorter packets are padded to this many octets.
+    is_transport : bool
+        Transport mode: the packets' IP headers stay behind. TFC padding is for tunnel
+        mode, where the inner packet says how long it is.
 
     Source: RFC 4303 §3.3, RFC 8750 §4
     """
@@ -68,6 +73,7 @@ class OutboundSa:
         "_dummy_trailers",
         "_is_aead",
         "_is_esn",
+        "_is_transport",
         "_iv_size",
         "_last",
         "_seal",
@@ -86,6 +92,7 @@ class OutboundSa:
         integrity_key: bytes,
         entropy: Entropy,
         tfc_pad_to: int = 0,
+        is_transport: bool = False,
     ) -> None:
         spec = suite.cipher
         multiple = alignment(spec)
@@ -103,6 +110,7 @@ class OutboundSa:
         }
         self._dummy_trailers = trailers(IpProtocol.NO_NEXT_HEADER, multiple)
         self._tfc_pad_to = tfc_pad_to
+        self._is_transport = is_transport
         self.sequence = 0
         """Sequence number of the last packet; the first packet's is 1."""
         self.octets = 0
@@ -114,12 +122,16 @@ class OutboundSa:
         Raises
         ------
         MalformedPacketError
-            ``inner`` is neither IPv4 nor IPv6.
+            ``inner`` is neither IPv4 nor IPv6; or it is a fragment, or broken, in
+            transport mode.
         SequenceExhaustedError
             The next sequence number would be a used one.
 
         Source: RFC 4303 §3.3.2, RFC 4303 §2.7
         """
+        if self._is_transport:
+            next_header, payload = take_header_off(inner)
+            return self._seal_payload(payload, trailers(next_header, self._alignment))
         tails = self._trailers.get(inner[0] >> 4) if inner else None
         if tails is None:
             raise MalformedPacketError("neither an IPv4 nor an IPv6 packet")
@@ -175,6 +187,8 @@ class InboundSa:
         Tells whether an inner packet lies within the Traffic Selectors.
     replay_window : int
         Width of the anti-replay window in packets; 0 turns the service off.
+    transport : TransportAddresses or None
+        The hosts, in transport mode, for the IP headers that stayed behind.
 
     Source: RFC 4303 §3.4, RFC 8750 §4
     """
@@ -189,6 +203,7 @@ class InboundSa:
         "_open",
         "_overhead",
         "_spi",
+        "_transport",
         "authentic",
         "octets",
         "window",
@@ -202,11 +217,13 @@ class InboundSa:
         integrity_key: bytes,
         admits: Callable[[bytes], bool],
         replay_window: int = 1024,
+        transport: TransportAddresses | None = None,
     ) -> None:
         spec = suite.cipher
         self._spi = spi
         self._open: _CipherCall = spec.new(encryption_key, integrity_key).open
         self._admits = admits
+        self._transport = transport
         self._is_aead = spec.is_aead
         self._is_esn = suite.esn
         self._block_size = spec.block_size
@@ -266,7 +283,10 @@ class InboundSa:
         next_header, payload = split_payload(plaintext)
         if next_header == IpProtocol.NO_NEXT_HEADER:
             return None
-        inner = inner_packet(next_header, payload)
+        if self._transport is None:
+            inner = inner_packet(next_header, payload)
+        else:
+            inner = put_header_on(next_header, payload, self._transport)
         if not self._admits(inner):
             raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
