@@ -16,6 +16,7 @@ from iketcp.errors import EnvironmentProblem
 from iketcp.net.routes import NetworkState, path_mtu
 from iketcp.net.socket_options import is_ecn_negotiated
 from namespaces import CLONE_NEWUSER, in_namespace, unshare
+from peer_support import eventually
 
 WAN = "wan0"
 TUNNEL = "tunnel0"
@@ -38,6 +39,8 @@ def network() -> Iterator[Any]:
         netlink.addr("add", index=wan, address="2001:db8::7", prefixlen=64, flags=2)
         netlink.route("add", dst="0.0.0.0/0", gateway="192.0.2.1")
         netlink.route("add", dst="::/0", gateway="2001:db8::1", oif=wan)
+        # the kernel makes an IPv6 address usable in its own time
+        eventually(lambda: any("2001:db8::7/128" in line for line in photograph(netlink)))
         yield netlink
 
 
