@@ -297,6 +297,10 @@ RESPONDER_MISTAKES: dict[str, tuple[str, str]] = {
         RESPONDER + '[remote]\naddress = "gw.example"\n',
         "9: [remote] address is for the initiator only",
     ),
+    "assigned address in transport mode": (
+        RESPONDER + 'assigned = true\nmode = "transport"\n',
+        "8: [[child]] assigned goes with tunnel mode only",
+    ),
     "assigned address without a pool": (
         RESPONDER + "assigned = true\n",
         "8: [[child]] assigned needs a [pool] to assign addresses from",

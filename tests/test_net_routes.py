@@ -13,7 +13,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from iketcp.errors import EnvironmentProblem
-from iketcp.net.routes import NetworkState, path_mtu
+from iketcp.net.routes import FlowRule, NetworkState, path_mtu
 from iketcp.net.socket_options import is_ecn_negotiated
 from namespaces import CLONE_NEWUSER, in_namespace, unshare
 from peer_support import eventually
@@ -40,7 +40,9 @@ def network() -> Iterator[Any]:
         netlink.route("add", dst="0.0.0.0/0", gateway="192.0.2.1")
         netlink.route("add", dst="::/0", gateway="2001:db8::1", oif=wan)
         # the kernel makes an IPv6 address usable in its own time
-        eventually(lambda: any("2001:db8::7/128" in line for line in photograph(netlink)))
+        eventually(
+            lambda: any("2001:db8::7/128" in line for line in photograph(netlink))
+        )
         yield netlink
 
 
@@ -75,6 +77,46 @@ def found(netlink: Any, destination: str) -> tuple[int, str | None]:
     """Device and gateway that packets to a destination take."""
     route = netlink.route("get", dst=destination)[0]
     return route.get("oif"), route.get("gateway")
+
+
+def rules_of(netlink: Any) -> list[tuple[Any, ...]]:
+    """Rules for packets to some host: what they look at, and where they lead."""
+    names = ("priority", "table", "ip_proto", "sport_range", "dport_range")
+    families = (socket.AF_INET, socket.AF_INET6)
+    found = [rule for each in families for rule in netlink.get_rules(family=each)]
+    return [
+        (rule.get("dst"), *(rule.get(name) for name in names))
+        for rule in found
+        if rule.get("dst")
+    ]
+
+
+@in_namespace
+def test_rules_are_there_until_the_end() -> None:
+    """RFC 4301 §4.4.1: by protocol and ports, to one host, and each once."""
+    with network() as netlink, NetworkState() as state:
+        for peer, source in (
+            ("192.0.2.1", "192.0.2.7"),
+            ("2001:db8::1", "2001:db8::7"),
+        ):
+            host = ip_address(peer)
+            state.add_route(
+                ip_network(peer), TUNNEL, table=4500, source=ip_address(source)
+            )
+            rule = FlowRule(host, 4500, 4500, 17, None, (1701, 1702))
+            state.add_rule(rule)
+            state.add_rule(rule)
+            state.add_rule(FlowRule(host, 4499, 254, 6, (4500, 4500)))
+        assert rules_of(netlink) == [
+            (peer, *rest)
+            for peer in ("192.0.2.1", "2001:db8::1")
+            for rest in (
+                (4499, 254, 6, "4500:4500", None),
+                (4500, 4500, 17, None, "1701:1702"),
+            )
+        ]
+        assert state.close() == []
+        assert rules_of(netlink) == []
 
 
 @in_namespace

@@ -156,6 +156,19 @@ class Stage:
         self._processes.append(process)
         return process
 
+    def start(self, role: str, text: str) -> Process:
+        """Start a peer with a configuration of its own, a responder in the east."""
+        path = self.folder / f"{role}.toml"
+        path.write_text(text)
+        is_east = role == "responder"
+        if is_east:
+            process = self._east.call(lambda: Process(role, "-c", path))
+        else:
+            process = Process(role, "-c", path)
+        self._processes.append(process)
+        process.wait_for("tunnel-device" if is_east else "child-sa-installed")
+        return process
+
     def in_the_east(self, function: Callable[[], Any]) -> Any:
         """Run a function in the east."""
         return self._east.call(function)

@@ -163,6 +163,7 @@ def _children(document: Document) -> tuple[ChildPolicy, ...]:
             lifetime=_lifetime(section),
             replay_window=section["replay_window"],
             tfc_pad_to=section["tfc_pad_to"],
+            is_transport=section["mode"],
             is_narrowed_to_assigned_address=section["assigned"],
         )
     if not children:
@@ -171,12 +172,14 @@ def _children(document: Document) -> tuple[ChildPolicy, ...]:
 
 
 def _check_assigned(section: Section, document: Document) -> None:
-    """Refuse `assigned` where nobody asks for an address or has a pool.
+    """Refuse `assigned` where no address is asked for, no pool is there, no tunnel.
 
     Source: RFC 7296 §2.19
     """
     if not section["assigned"]:
         return
+    if section["mode"]:
+        raise section.error("assigned", "goes with tunnel mode only")
     if document.role == "initiator" and not document.one("ike")["request_addresses"]:
         raise section.error("assigned", "needs [ike] request_addresses")
     if document.role == "responder" and not document.one("pool").is_present:

@@ -281,6 +281,15 @@ CHILD = Table(
             required_for=ROLES,
         ),
         Key(
+            "mode",
+            words_or({"tunnel": False, "transport": True}),
+            "`tunnel`: whole packets of the networks behind the two ends. `transport`: "
+            "packets between the two ends themselves, without their IP headers; the "
+            "selectors are narrowed to the two addresses, so `0.0.0.0/0[udp/1701]` "
+            "says enough.",
+            default="tunnel",
+        ),
+        Key(
             "assigned",
             boolean(),
             "The initiator's side becomes the address that the responder assigns: "

@@ -165,6 +165,8 @@ def child_installed(
         "remote_ts": [str(ts) for ts in parameters.remote_ts],
         "inner_mtu": inner_mtu,
     }
+    if parameters.transport is not None:
+        fields["mode"] = "transport"
     if replaces is not None:
         fields["old_spi_in"] = replaces.hex()
     return [Trace("child-keys", {**common, "keys": names}), Trace(kind, fields)]

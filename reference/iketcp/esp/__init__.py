@@ -10,7 +10,8 @@ ESP packet is one message of the stream. Reading order:
 - :mod:`~iketcp.esp.child_sa`: both directions together, in batches, with counters;
 - :mod:`~iketcp.esp.spd`: which Child SA carries the packet that wants to go out;
 - :mod:`~iketcp.esp.mtu`: how large an inner packet may be;
-- :mod:`~iketcp.esp.checksum_fixup`: for transport mode behind a NAT, which comes later.
+- :mod:`~iketcp.esp.transport_mode`, :mod:`~iketcp.esp.checksum_fixup`: between two
+  hosts, and where a NAT is between them.
 
 What the outer headers say is the TCP stack's business and that of a whole connection:
 no DF bit and no DSCP is copied outward from a packet, and none of its ECN bits is

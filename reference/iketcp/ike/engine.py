@@ -24,6 +24,7 @@ from iketcp.errors import (
     MessageIdError,
     Scope,
     TemporaryFailureError,
+    TsUnacceptableError,
     UnsupportedCriticalPayloadError,
 )
 from iketcp.ike.context import IkeContext
@@ -92,8 +93,9 @@ def begin_next(sa: IkeSa, now: float) -> None:
     """
     try:
         sa.begin_next(now)
-    except AuthenticationFailedError as error:
-        sa.close(str(error))  # we have no secret to authenticate ourselves with
+    except (AuthenticationFailedError, TsUnacceptableError) as error:
+        # our own policy stands in the way: no secret, or selectors for other hosts
+        sa.close(str(error))
 
 
 def repeat_request(sa: IkeSa) -> bool:

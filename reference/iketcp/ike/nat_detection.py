@@ -72,8 +72,9 @@ def detect_nat(
 ) -> NatFound:
     """Compare the peer's digests with what this host sees.
 
-    Nothing follows from the result but a line in the log [9329-6.5-nochange]. Choice:
-    keepalive timers might depend on it, but no timer does [9329-6.5-keepalive].
+    Nothing follows from the result but a line in the log [9329-6.5-nochange], and which
+    addresses transport mode means. Choice: keepalive timers might depend on it, but no
+    timer does [9329-6.5-keepalive].
 
     Source: RFC 7296 §2.23, RFC 9329 §6.5
     """

@@ -40,6 +40,9 @@ class ChildPolicy:
     lifetime: Lifetime = Lifetime(seconds=3600.0)
     replay_window: int = 1024
     tfc_pad_to: int = 0
+    is_transport: bool = False
+    """Transport mode between the two hosts of the IKE SA, and no other; the selectors
+    are narrowed to their addresses. Source: RFC 7296 §1.3.1."""
     is_narrowed_to_assigned_address: bool = False
     """Our side of the selectors (initiator) or the peer's (responder) becomes the
     addresses assigned by the Configuration payload. Source: RFC 7296 §2.19."""

@@ -27,7 +27,7 @@ from iketcp.ike.keys import IkeKeys
 from iketcp.ike.lifetime import LifetimeWatch
 from iketcp.ike.message import encode_message
 from iketcp.ike.message_window import AnsweredRequests, SentRequest
-from iketcp.ike.nat_detection import Path
+from iketcp.ike.nat_detection import NatFound, Path
 from iketcp.ike.outputs import ChildRemoved, Closed, HandedOver, Output, SendMessage
 from iketcp.ike.payloads import Payload, PsPayload
 from iketcp.ike.policy import ChildPolicy
@@ -193,6 +193,8 @@ class IkeSa:
         self.spi_i = spi_i
         self.spi_r = spi_r
         self.path = path
+        self.nat = NatFound(None, None)
+        """What NAT detection found on ``path``; transport mode wants to know."""
         self.state = IkeState.CREATED
         self.watch = LifetimeWatch(self.policy.lifetime, context.entropy, now)
         self.state_deadline: float | None = None

@@ -19,6 +19,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from ipaddress import (
     IPv4Address,
     IPv4Interface,
@@ -51,6 +52,20 @@ _RTN_UNICAST = 1
 _GONE = frozenset(
     {errno.ENODEV, errno.ENXIO, errno.ESRCH, errno.ENOENT, errno.EADDRNOTAVAIL}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FlowRule:
+    """Packets to one host, by protocol and ports, and the table that routes them."""
+
+    destination: Address
+    priority: int
+    """Of all rules that take a packet, the lowest decides."""
+    table: int
+    protocol: int = 0
+    """IP protocol, 8 bits; 0: any."""
+    source_ports: tuple[int, int] | None = None
+    destination_ports: tuple[int, int] | None = None
 
 
 class NetworkState:
@@ -154,6 +169,8 @@ class NetworkState:
         *,
         metric: int | None = None,
         mtu: int | None = None,
+        table: int | None = None,
+        source: Address | None = None,
     ) -> None:
         """Route a network into the device, which must be up.
 
@@ -165,6 +182,10 @@ class NetworkState:
             The route's priority; lower wins among routes of one prefix length.
         mtu : int or None
             Path MTU of this route, in octets.
+        table : int or None
+            A routing table that only :meth:`add_rule` leads to; ``None``: the main one.
+        source : IPv4Address or IPv6Address or None
+            Address of ours that packets get which have none yet.
 
         Raises
         ------
@@ -182,9 +203,47 @@ class NetworkState:
                 route: dict[str, Any] = _destination(part) | {"oif": index}
                 if metric is not None:
                     route["priority"] = metric
+                if table is not None:
+                    route["table"] = table
+                if source is not None:
+                    route["prefsrc"] = str(source)
                 metrics = {} if mtu is None else {"metrics": {"mtu": mtu}}
-                self._add_route(("route", index, part, metric), what, route, metrics)
+                key = ("route", index, part, metric, table)
+                self._add_route(key, what, route, metrics)
             self._tunnel_indexes.add(index)
+
+    def add_rule(self, rule: "FlowRule") -> None:
+        """Look some packets up in a routing table of their own.
+
+        Raises
+        ------
+        EnvironmentProblem
+            No privilege, or the kernel does not look at ports (before Linux 4.17).
+
+        Source: RFC 4301 §4.4.1
+        """
+        wanted: dict[str, Any] = {
+            "family": _family(rule.destination),
+            "dst": str(rule.destination),
+            "priority": rule.priority,
+            "table": rule.table,
+        }
+        if rule.protocol:
+            wanted["ip_proto"] = rule.protocol
+        for name, ports in (
+            ("sport_range", rule.source_ports),
+            ("dport_range", rule.destination_ports),
+        ):
+            if ports is not None:
+                wanted[name] = f"{ports[0]}:{ports[1]}"
+        with self._lock:
+            self._change(
+                ("rule", rule),
+                f"add a rule for packets to {rule.destination}",
+                lambda netlink: netlink.rule("add", **wanted),
+                lambda netlink: netlink.rule("del", **wanted),
+                tolerated=errno.EEXIST,
+            )
 
     def pin_route_to(
         self, address: Address, tunnelled: Iterable[Network] | None = None
@@ -294,7 +353,7 @@ class NetworkState:
         if self._is_closed:
             raise EnvironmentProblem(f"cannot {what}: the tunnel is shutting down")
         is_new = key not in self._undo
-        if not is_new and key[0] in ("address", "route", "pin"):
+        if not is_new and key[0] in ("address", "route", "pin", "rule"):
             return
         self._undo.setdefault(key, (what, undo))
         try:
@@ -309,10 +368,11 @@ class NetworkState:
         return _request(what, lambda netlink: netlink.link("get", ifname=device)[0])
 
     def _look_up(self, address: Address, what: str) -> Any:
-        family = socket.AF_INET if address.version == 4 else socket.AF_INET6
         return _request(
             what,
-            lambda netlink: netlink.route("get", dst=str(address), family=family)[0],
+            lambda netlink: netlink.route(
+                "get", dst=str(address), family=_family(address)
+            )[0],
         )
 
 
@@ -339,8 +399,11 @@ def _request(what: str, function: Callable[[Any], _T]) -> _T:
 
 
 def _destination(network: Network) -> dict[str, Any]:
-    family = socket.AF_INET if network.version == 4 else socket.AF_INET6
-    return {"dst": str(network), "family": family}
+    return {"dst": str(network), "family": _family(network)}
+
+
+def _family(subject: Network | Address) -> int:
+    return socket.AF_INET if subject.version == 4 else socket.AF_INET6
 
 
 def _host6(address: Address) -> IPv6Network:

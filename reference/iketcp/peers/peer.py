@@ -309,7 +309,7 @@ class Peer(ABC):
             path = effect.path
             local, remote = str(path.local_address), str(path.remote_address)
             self._log_keys(lambda log: log.child_keys(effect.parameters, local, remote))
-            if self.tunnel.child_installed(effect, path.remote_address):
+            if self.tunnel.child_installed(effect, path):
                 self._trace_tunnel()
             self._hooks.child_installed(effect)
         except IketcpError as error:

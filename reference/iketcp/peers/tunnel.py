@@ -11,22 +11,23 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from ipaddress import (
-    IPv4Address,
     IPv4Interface,
     IPv4Network,
-    IPv6Address,
     IPv6Interface,
     IPv6Network,
     ip_network,
     summarize_address_range,
 )
 
+from iketcp.child_sa import ChildSaParameters, TransportAddresses
 from iketcp.config import Configuration
 from iketcp.effects import ChildSaInstalled, ConfigurationAssigned
 from iketcp.errors import EnvironmentProblem
+from iketcp.ike.nat_detection import Path
 from iketcp.net.resolver import ResolverFile
 from iketcp.net.routes import NetworkState
 from iketcp.net.tun import LinuxTun, MemoryTun, TunDevice
+from iketcp.peers import steering
 from iketcp.selectors import TrafficSelector
 
 Network = IPv4Network | IPv6Network
@@ -166,9 +167,7 @@ class Tunnel:
         for interface in [i for i in self._assigned if i not in wanted]:
             self._assigned.pop(interface).close()
 
-    def child_installed(
-        self, installed: ChildSaInstalled, peer: IPv4Address | IPv6Address
-    ) -> bool:
+    def child_installed(self, installed: ChildSaInstalled, path: Path) -> bool:
         """Fit MTU and routes to a Child SA that came up.
 
         The MTU of the device is the smallest of its Child SAs [9329-3-limit]; fixed by
@@ -176,8 +175,8 @@ class Tunnel:
 
         Parameters
         ----------
-        peer : IPv4Address or IPv6Address
-            The peer's outer address, kept out of the tunnel.
+        path : Path
+            Of its IKE SA; the peer's outer address is kept out of the tunnel.
 
         Returns
         -------
@@ -197,10 +196,32 @@ class Tunnel:
                 self._mtu = max(installed.inner_mtu, SMALLEST_MTU)
                 if self._is_real:
                     self._state.set_mtu(self.device.name, self._mtu)
+            hosts = installed.parameters.transport
+            if hosts is not None:
+                self._steer(installed.parameters, hosts, path)
+                return is_new_mtu
             networks = self._networks_for(installed)
             if self._is_real and networks:
-                self._state.pin_route_to(peer, networks)
+                self._state.pin_route_to(path.remote_address, networks)
             return self._route(networks) or is_new_mtu
+
+    def _steer(
+        self, parameters: ChildSaParameters, hosts: TransportAddresses, path: Path
+    ) -> None:
+        """Lead packets for the peer itself into the device, but not the connection's.
+
+        Source: RFC 7296 §2.23.1
+        """
+        if not self._is_real:
+            return
+        self._state.add_route(
+            ip_network(hosts.remote),
+            self.device.name,
+            table=steering.TABLE,
+            source=hosts.local,
+        )
+        for rule in steering.rules(parameters, path, self._is_initiator_side):
+            self._state.add_rule(rule)
 
     def _networks_for(self, installed: ChildSaInstalled) -> list[Network]:
         """What is to be routed into the tunnel now that a Child SA is up.

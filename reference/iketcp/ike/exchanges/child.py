@@ -24,11 +24,18 @@ from iketcp.errors import (
     NoProposalChosenError,
     TsUnacceptableError,
 )
+from iketcp.ike.exchanges.child_choice import Candidate, choose, wanted_ends
+from iketcp.ike.exchanges.transport_mode import (
+    Ends,
+    Selectors,
+    is_asked,
+    mode_payloads,
+    own_hosts,
+    seen_from_here,
+)
 from iketcp.ike.keys import ChildKeys, derive_child_keys, prf_of
 from iketcp.ike.lifetime import LifetimeWatch
 from iketcp.ike.negotiation import (
-    Choice,
-    choose_proposal,
     transforms_of,
     verify_choice,
     with_spi,
@@ -40,10 +47,8 @@ from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload, TsP
 from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.proposals import Proposal
 from iketcp.ike.sa import Child, IkeSa
-from iketcp.registry import NotifyType, ProtocolId, TransformType
-from iketcp.selectors import TrafficSelector, any_ipv4, any_ipv6, narrow
-
-Selectors = tuple[TrafficSelector, ...]
+from iketcp.registry import NotifyType, TransformType
+from iketcp.selectors import TrafficSelector, any_ipv4, any_ipv6
 
 
 @dataclass(slots=True)
@@ -59,8 +64,12 @@ class ChildOffer:
     key_exchange: KeyExchange | None = None
 
     def payloads(self) -> list[Payload]:
-        """SA, TSi and TSr of the request; the exchange adds the rest around them."""
+        """[N(USE_TRANSPORT_MODE),] SA, TSi, TSr of the request.
+
+        Source: RFC 7296 App. C.1
+        """
         return [
+            *mode_payloads(self.policy.is_transport),
             SaPayload(self.proposals),
             TsPayload(True, self.local_ts),
             TsPayload(False, self.remote_ts),
@@ -105,13 +114,20 @@ def offer_child(
     method : int or None
         Key exchange method to try, or ``None`` to leave key exchange out.
 
+    Raises
+    ------
+    TsUnacceptableError
+        In transport mode, the selectors do not take the two hosts.
+
     Source: RFC 7296 §1.3.1
     """
+    local_ts, remote_ts = selectors or policy_selectors(sa, policy)
+    if policy.is_transport:
+        local_ts, remote_ts = own_hosts(sa, local_ts, remote_ts)
     spi_in = sa.context.new_esp_spi()
     proposals = policy.proposals
     if method is None:
         proposals = without_key_exchange(proposals)
-    local_ts, remote_ts = selectors or policy_selectors(sa, policy)
     ours = None
     if method is not None:
         ours = key_exchange.generate(method, sa.context.entropy, "create_child_sa.ke")
@@ -136,9 +152,12 @@ def _esp_spi(proposal: Proposal) -> bytes:
 
 
 def _tfc_pad_to(policy: ChildPolicy, payloads: Sequence[Payload]) -> int:
-    """Pad only towards a peer that can take it. Source: RFC 7296 §1.3.1."""
+    """Pad only towards a peer that can take it, and where the padding shows as such.
+
+    Source: RFC 7296 §1.3.1, RFC 4303 §2.7
+    """
     refused = find_notify(payloads, NotifyType.ESP_TFC_PADDING_NOT_SUPPORTED)
-    return 0 if refused is not None else policy.tfc_pad_to
+    return 0 if refused is not None or policy.is_transport else policy.tfc_pad_to
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,8 +168,7 @@ class _Agreement:
     suite: Suite
     spi_in: bytes
     spi_out: bytes
-    local_ts: Selectors
-    remote_ts: Selectors
+    ends: Ends
     nonces: tuple[bytes, bytes]
     """Ni and Nr of the exchange."""
     g_ir: bytes
@@ -179,10 +197,11 @@ def _make_child(sa: IkeSa, agreed: _Agreement, now: float) -> Child:
         integrity_key_in=theirs[1],
         encryption_key_out=ours[0],
         integrity_key_out=ours[1],
-        local_ts=agreed.local_ts,
-        remote_ts=agreed.remote_ts,
+        local_ts=agreed.ends.ours,
+        remote_ts=agreed.ends.theirs,
         replay_window=policy.replay_window,
         tfc_pad_to=agreed.tfc_pad_to,
+        transport=agreed.ends.hosts,
     )
     watch = LifetimeWatch(policy.lifetime, sa.context.entropy, now)
     return Child(policy, parameters, watch, agreed.nonces)
@@ -213,12 +232,12 @@ def accept_child(
     """
     # PARSE
     answer = need(payloads, SaPayload)
-    tsi, tsr = need_selectors(payloads)
     # CHECK
     suite = verify_choice(answer.proposals, offer.proposals)
     spi_out = _esp_spi(answer.proposals[0])
-    if not _is_narrower(tsi.selectors, offer.local_ts) or not _is_narrower(
-        tsr.selectors, offer.remote_ts
+    ends = _answered_ends(sa, offer, payloads)
+    if not _is_narrower(ends.ours, offer.local_ts) or not _is_narrower(
+        ends.theirs, offer.remote_ts
     ):
         raise TsUnacceptableError("the answer's selectors are wider than our offer")
     # DERIVE
@@ -235,8 +254,7 @@ def accept_child(
         suite=suite,
         spi_in=offer.spi_in,
         spi_out=spi_out,
-        local_ts=tuple(tsi.selectors),
-        remote_ts=tuple(tsr.selectors),
+        ends=ends,
         nonces=nonces,
         g_ir=g_ir,
         is_exchange_initiator=True,
@@ -245,19 +263,32 @@ def accept_child(
     return _make_child(sa, agreed, now)
 
 
+def _answered_ends(sa: IkeSa, offer: ChildOffer, payloads: Sequence[Payload]) -> Ends:
+    """Read the answer's selectors and its mode.
+
+    Raises
+    ------
+    TsUnacceptableError
+        The mode is not the one we asked for, or not one for these selectors.
+
+    Source: RFC 7296 §1.3.1, RFC 7296 §2.23.1
+    """
+    tsi, tsr = need_selectors(payloads)
+    as_sent = Ends(tuple(tsi.selectors), tuple(tsr.selectors))
+    if is_asked(payloads) != offer.policy.is_transport:
+        raise TsUnacceptableError("the answer is in another mode than we asked for")
+    if not offer.policy.is_transport:
+        return as_sent
+    hosts = seen_from_here(sa, *as_sent[:2])
+    if hosts is None:
+        raise TsUnacceptableError("the answer's selectors are not the two hosts")
+    return hosts
+
+
 def _is_narrower(narrowed: Selectors, offered: Selectors) -> bool:
     return bool(narrowed) and all(
         any(wide.contains(small) for wide in offered) for small in narrowed
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """A Child SA that we would accept: a policy with the selectors valid for it."""
-
-    policy: ChildPolicy
-    local_ts: Selectors
-    remote_ts: Selectors
 
 
 def candidates(sa: IkeSa) -> list[Candidate]:
@@ -285,7 +316,8 @@ def answer_child(
     Returns
     -------
     tuple[Child, list[Payload]]
-        The Child SA, and the answer's SA, [KE,] TSi, TSr.
+        The Child SA, and the answer's SA, [KE,] TSi, TSr; what
+        :func:`~iketcp.ike.exchanges.transport_mode.agreed_payloads` gives goes before.
 
     Raises
     ------
@@ -296,33 +328,31 @@ def answer_child(
     """
     # PARSE
     offer = need(payloads, SaPayload)
-    ts, ke = need_selectors(payloads), find(payloads, KePayload)
+    ke, wanted = find(payloads, KePayload), wanted_ends(sa, payloads)
     # CHECK
-    policy, choice, theirs, ours = _choose(
-        offer.proposals, ts, accepted, ke, is_ike_auth
-    )
-    suite, spi_out = choice.suite, _esp_spi(choice.proposal)
+    chosen = choose(offer.proposals, wanted, accepted, ke, is_ike_auth)
+    suite, spi_out = chosen.choice.suite, _esp_spi(chosen.choice.proposal)
     # DERIVE
     spi_in = sa.context.new_esp_spi()
-    chosen = choice.proposal.with_number_and_spi(choice.proposal.number, spi_in)
-    answer: list[Payload] = [SaPayload((chosen,))]
+    ours = chosen.choice.proposal
+    ours = ours.with_number_and_spi(ours.number, spi_in)
+    answer: list[Payload] = [SaPayload((ours,))]
     g_ir = b""
     if suite.ke is not None:
         public_value, g_ir = _exchange_keys(sa, suite.ke, ke)
         answer.append(KePayload(suite.ke, public_value))
     agreed = _Agreement(
-        policy=policy,
+        policy=chosen.policy,
         suite=suite,
         spi_in=spi_in,
         spi_out=spi_out,
-        local_ts=ours,
-        remote_ts=theirs,
+        ends=chosen.ends,
         nonces=nonces,
         g_ir=g_ir,
         is_exchange_initiator=False,
-        tfc_pad_to=_tfc_pad_to(policy, payloads),
+        tfc_pad_to=_tfc_pad_to(chosen.policy, payloads),
     )
-    answer += [TsPayload(True, theirs), TsPayload(False, ours)]
+    answer += [TsPayload(True, chosen.ends.theirs), TsPayload(False, chosen.ends.ours)]
     return _make_child(sa, agreed, now), answer
 
 
@@ -338,36 +368,6 @@ def _exchange_keys(sa: IkeSa, method: int, ke: KePayload | None) -> tuple[bytes,
         raise InvalidKePayloadError(method)
     ours = key_exchange.generate(method, sa.context.entropy, "create_child_sa.ke")
     return ours.public_value, ours.shared_secret(ke.public_value)
-
-
-def _choose(
-    offered: Sequence[Proposal],
-    ts: tuple[TsPayload, TsPayload],
-    accepted: Sequence[Candidate],
-    ke: KePayload | None,
-    is_ike_auth: bool,
-) -> tuple[ChildPolicy, Choice, Selectors, Selectors]:
-    """Find the first policy whose selectors and proposals both fit."""
-    tsi, tsr = ts
-    esp = [p for p in offered if p.protocol == ProtocolId.ESP]
-    if is_ike_auth:
-        esp = list(without_key_exchange(esp))
-    failure: NoProposalChosenError | None = None
-    for candidate in accepted:
-        theirs = narrow(tsi.selectors, candidate.remote_ts)
-        ours = narrow(tsr.selectors, candidate.local_ts)
-        if not theirs or not ours:
-            continue
-        policy = candidate.policy.proposals
-        if is_ike_auth:
-            policy = without_key_exchange(policy)
-        try:
-            choice = choose_proposal(esp, policy, ke.method if ke else None)
-        except NoProposalChosenError as error:
-            failure = error
-            continue
-        return candidate.policy, choice, theirs, ours
-    raise failure or TsUnacceptableError("no policy for these selectors")
 
 
 def install(

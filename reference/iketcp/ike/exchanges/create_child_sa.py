@@ -24,9 +24,7 @@ from iketcp.errors import (
     TemporaryFailureError,
 )
 from iketcp.ike.exchanges.child import (
-    Candidate,
     ChildOffer,
-    Selectors,
     accept_child,
     answer_child,
     candidates,
@@ -35,7 +33,9 @@ from iketcp.ike.exchanges.child import (
     nonce_of,
     offer_child,
 )
+from iketcp.ike.exchanges.child_choice import Candidate
 from iketcp.ike.exchanges.informational import DeleteChild
+from iketcp.ike.exchanges.transport_mode import Selectors, agreed_payloads
 from iketcp.ike.negotiation import methods_of
 from iketcp.ike.outputs import ChildFailed, Note
 from iketcp.ike.payload_set import find_error, find_notify, notify_name
@@ -97,7 +97,7 @@ class CreateChild(Exchange):
         self._offer: ChildOffer | None = None
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        """Return SA, Ni, [KEi,] TSi, TSr."""
+        """Return [N(USE_TRANSPORT_MODE),] SA, Ni, [KEi,] TSi, TSr."""
         if not sa.is_usable:
             return None
         return self._make_offer(sa)
@@ -108,8 +108,8 @@ class CreateChild(Exchange):
         nonce = sa.context.new_nonce()
         offer = offer_child(sa, self.policy, nonce, selectors, self._method)
         self._offer = offer
-        sa_payload, tsi, tsr = offer.payloads()
-        payloads = [sa_payload, NoncePayload(offer.nonce)]
+        *first, tsi, tsr = offer.payloads()
+        payloads = [*first, NoncePayload(offer.nonce)]
         if offer.key_exchange is not None:
             ours = offer.key_exchange
             payloads.append(KePayload(ours.method, ours.public_value))
@@ -187,7 +187,7 @@ class RekeyChild(CreateChild):
         return RekeyChild(self.old, method)
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
-        """Return N(REKEY_SA), SA, Ni, [KEi,] TSi, TSr.
+        """Return N(REKEY_SA), [N(USE_TRANSPORT_MODE),] SA, Ni, [KEi,] TSi, TSr.
 
         Nothing if the Child SA is gone or replaced meanwhile.
         """
@@ -332,4 +332,5 @@ def _answer(
 ) -> tuple[Child, list[Payload]]:
     nonces = (nonce_of(request.payloads), sa.context.new_nonce())
     child, answer = answer_child(sa, request.payloads, accepted, nonces, now)
-    return child, [answer[0], NoncePayload(nonces[1]), *answer[1:]]
+    mode = agreed_payloads(child.parameters)
+    return child, [*mode, answer[0], NoncePayload(nonces[1]), *answer[1:]]

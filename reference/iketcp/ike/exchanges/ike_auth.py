@@ -36,6 +36,7 @@ from iketcp.ike.exchanges.child import (
     install,
     offer_child,
 )
+from iketcp.ike.exchanges.transport_mode import agreed_payloads
 from iketcp.ike.identity import Identity
 from iketcp.ike.keys import prf_of
 from iketcp.ike.outputs import Assigned, ChildFailed, Established
@@ -261,7 +262,7 @@ class IkeAuth(Exchange):
         self._solution = solution
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [PS,] IDi, [IDr,] AUTH, [CP(CFG_REQUEST),] SA, TSi, TSr.
+        """Make [PS,] IDi, [IDr,] AUTH, [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
 
         Source: RFC 7296 §1.2, RFC 8019 §7.2.2
         """
@@ -413,4 +414,4 @@ def _configure_and_answer_child(
         sa, payloads, candidates(sa), (sa.ni, sa.nr), now, is_ike_auth=True
     )
     install(sa, child)
-    return answer + rest
+    return [*answer, *agreed_payloads(child.parameters), *rest]

@@ -112,8 +112,8 @@ def _derive(sa: IkeSa, exchange: KeyExchange, peer_public_value: bytes) -> None:
 
 
 def _note_nat(sa: IkeSa, payloads: Sequence[Payload], spi_r: bytes) -> None:
-    """Compare NAT_DETECTION digests; only the log hears of it [9329-6.5-nochange]."""
-    found = detect_nat(payloads, sa.spi_i, spi_r, sa.path)
+    """Compare NAT_DETECTION digests; encapsulation stays [9329-6.5-nochange]."""
+    found = sa.nat = detect_nat(payloads, sa.spi_i, spi_r, sa.path)
     fields: dict[str, object] = {
         "is_local_behind_nat": found.is_local_behind_nat,
         "is_remote_behind_nat": found.is_remote_behind_nat,
