@@ -60,8 +60,8 @@ IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL = 34, 35, 36, 37
 REQUEST, RESPONSE = False, True
 
 SESSION: list[tuple[str, int, int, bool, list[int]]] = [
-    (WEST, IKE_SA_INIT, 0, REQUEST, [SA, KE, NONCE, N, N, N]),
-    (EAST, IKE_SA_INIT, 0, RESPONSE, [SA, KE, NONCE, N, N, N]),
+    (WEST, IKE_SA_INIT, 0, REQUEST, [SA, KE, NONCE, N, N, N, N]),
+    (EAST, IKE_SA_INIT, 0, RESPONSE, [SA, KE, NONCE, N, N, N, N]),
     (WEST, IKE_AUTH, 1, REQUEST, [SK, IDI, IDR, AUTH, CP, SA, TSI, TSR]),
     (EAST, IKE_AUTH, 1, RESPONSE, [SK, IDR, AUTH, CP, SA, TSI, TSR]),
     # west rekeys the Child SA, with perfect forward secrecy

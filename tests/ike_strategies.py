@@ -23,6 +23,7 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
     SaPayload,
+    SkfPayload,
     SkPayload,
     TsPayload,
     UnknownPayload,
@@ -217,7 +218,7 @@ inner_payloads = st.one_of(*simple_payloads.values())
 inner_chains = st.lists(inner_payloads, max_size=6).map(tuple)
 encrypted_payloads = st.one_of(
     st.builds(SkPayload, u8, octets),
-    st.builds(UnknownPayload, st.just(53), octets, st.just(False), u8),
+    st.builds(SkfPayload, u8, u16, u16, octets),
 )
 outer_chains = st.one_of(
     inner_chains,

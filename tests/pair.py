@@ -146,7 +146,9 @@ class Pair:
         mapping: MappingPolicy = MappingPolicy(),
         addresses: tuple[str, str] = ("192.0.2.1", "192.0.2.2"),
         seed: str = "",
+        fragment_size: int | None = None,
     ) -> None:
+        self.fragment_size = fragment_size
         self.now = 0.0
         self.addresses = addresses
         self.west = Side(
@@ -205,8 +207,11 @@ class Pair:
         east = ip_address(self.addresses[1])
         there = Path(west, port + id, east, 4500)
         back = Path(east, 4500, west, port + id)
-        self.run(EAST, self.east.endpoint.connection_opened(id, back, False, self.now))
-        self.run(WEST, self.west.endpoint.connection_opened(id, there, True, self.now))
+        for name, path in ((EAST, back), (WEST, there)):
+            opened = self.side(name).endpoint.connection_opened(
+                id, path, name == WEST, self.now, fragment_size=self.fragment_size
+            )
+            self.run(name, opened)
         return id
 
     def deliver(self) -> bool:

@@ -43,6 +43,7 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
     SaPayload,
+    SkfPayload,
     SkPayload,
     TsPayload,
     UnknownPayload,
@@ -138,12 +139,18 @@ def test_an_encrypted_payload_names_what_is_inside_it() -> None:
 
 
 def test_an_encrypted_fragment_ends_the_chain_too() -> None:
-    """RFC 7383 §2.5: kept as an unknown payload, its Next Payload field too."""
+    """RFC 7383 §2.5: with its two numbers, and its Next Payload field."""
     octets = message_of("23 00 000a 0001 0002 aaaa", first_type=53)
     (fragment,) = decode_message(octets).payloads
-    body = bytes.fromhex("0001 0002 aaaa")
-    assert fragment == UnknownPayload(53, body, first_inner_type=35)
+    assert fragment == SkfPayload(35, 1, 2, b"\xaa\xaa")
     assert encode_message(HEADER, [fragment]) == octets
+
+
+def test_an_encrypted_fragment_without_room_for_its_numbers() -> None:
+    """RFC 7383 §2.5."""
+    for octets in ("23 00 0004", "23 00 0007 000100"):
+        with pytest.raises(MalformedMessageError):
+            decode_message(message_of(octets, first_type=53))
 
 
 def test_no_payloads_at_all() -> None:
@@ -446,7 +453,7 @@ def test_we_read_what_scapy_writes() -> None:
         (EapPayload(bytes(5)), "EAP(5 octets)"),
         (PsPayload(bytes(16)), "PS(16 octets)"),
         (UnknownPayload(200, bytes(3)), "payload type 200(3 octets)"),
-        (UnknownPayload(53, bytes(3)), "SKF(3 octets)"),
+        (SkfPayload(35, 2, 3, bytes(9)), "SKF(2 of 3, 9 octets)"),
     ],
 )
 def test_descriptions(payload: Payload, text: str) -> None:

@@ -25,6 +25,7 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
     SaPayload,
+    SkfPayload,
     SkPayload,
     TsPayload,
     UnknownPayload,
@@ -239,9 +240,11 @@ def test_a_notify_without_spi_is_sent_without_protocol() -> None:
 
 
 def test_bodies_that_only_the_chain_decodes() -> None:
-    """SK and unknown payloads keep type and octets (RFC 7296 §3.14, §2.5)."""
+    """SK, SKF and unknown payloads keep type and octets (RFC 7296 §3.14, §2.5)."""
     assert SkPayload(35, b"iv|ct|icv").encode_body() == b"iv|ct|icv"
     assert SkPayload(35, b"").payload_type == 46
+    assert SkfPayload(35, 1, 258, b"iv").encode_body() == b"\0\1\1\2iv"
+    assert SkfPayload(35, 1, 2, b"").payload_type == 53
     assert UnknownPayload(200, b"abc").encode_body() == b"abc"
     assert UnknownPayload(200, b"abc").payload_type == 200
 
@@ -257,7 +260,8 @@ def test_no_secret_is_in_a_representation() -> None:
         NoncePayload(secret),
         SkPayload(35, secret),
         EapPayload(secret),
-        UnknownPayload(53, secret),
+        SkfPayload(35, 1, 2, secret),
+        UnknownPayload(200, secret),
     ):
         assert repr(secret)[2:-1] not in repr(payload)
 

@@ -181,8 +181,8 @@ def test_tshark_reads_the_values_that_were_meant(tmp_path: Path) -> None:
     found = [fields for sent, fields in packets if sent.kind is MessageKind.IKE]
     init, _, request, response, rekey, rekeyed, delete, deleted = found[:8]
     first, second = recording.children()[:2]
-    # NAT_DETECTION_SOURCE_IP, _DESTINATION_IP, SIGNATURE_HASH_ALGORITHMS
-    assert init["isakmp.notify.msgtype"] == ["16388", "16389", "16431"]
+    # NAT_DETECTION_SOURCE_IP, _DESTINATION_IP, SIGNATURE_HASH_ALGORITHMS, IKEV2_...
+    assert init["isakmp.notify.msgtype"] == ["16388", "16389", "16431", "16430"]
     assert request["isakmp.id.data.fqdn"] == ["west.example", "east.example"]
     assert response["isakmp.id.data.fqdn"] == ["east.example"]
     assert request["isakmp.auth.method"] == response["isakmp.auth.method"] == ["2"]

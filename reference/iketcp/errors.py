@@ -134,6 +134,12 @@ class MessageIdError(DropError):
     source = "RFC 7296 §2.3"
 
 
+class FragmentError(DropError):
+    """An IKE fragment that cannot be, or is not wanted."""
+
+    source = "RFC 7383 §2.6"
+
+
 class MalformedPacketError(DropError):
     """An ESP or inner packet that makes no sense."""
 
@@ -155,6 +161,13 @@ class MalformedMessageError(IketcpError):
     notify = NotifyType.INVALID_SYNTAX
     scope = Scope.IKE_SA
     source = "RFC 7296 §2.21.3"
+
+
+class FragmentLimitError(IketcpError):
+    """A peer with our keys sends more fragments than one message can have."""
+
+    scope = Scope.IKE_SA
+    source = "RFC 7383 §5"
 
 
 class InvalidMajorVersionError(IketcpError):

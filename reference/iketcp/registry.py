@@ -47,6 +47,8 @@ class PayloadType(IntEnum):
     SK = 46
     CP = 47
     EAP = 48
+    SKF = 53
+    """Encrypted and Authenticated Fragment. Source: RFC 7383 §2.5."""
     PS = 54
     """Puzzle Solution. Source: RFC 8019 §8.2."""
 
@@ -227,6 +229,7 @@ class NotifyType(IntEnum):
     REKEY_SA = 16393
     ESP_TFC_PADDING_NOT_SUPPORTED = 16394
     NON_FIRST_FRAGMENTS_ALSO = 16395
+    IKEV2_FRAGMENTATION_SUPPORTED = 16430
     SIGNATURE_HASH_ALGORITHMS = 16431
     PUZZLE = 16434
 

@@ -125,6 +125,7 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         is_cookie_required=ike["cookies"],
         puzzle_threshold=ike["puzzle_threshold"],
         puzzle_difficulty=ike["puzzle_difficulty"],
+        is_fragmentation_supported=ike["fragmentation"],
         half_open_seconds=ike["half_open"],
     )
 

@@ -236,6 +236,13 @@ IKE = Table(
             roles=_RESPONDER,
         ),
         Key(
+            "fragmentation",
+            boolean(),
+            "Agree to IKE fragments where the peer does. They are taken over any "
+            "transport, and never sent over TCP, which has no need of them.",
+            default=True,
+        ),
+        Key(
             "half_open",
             duration(1.0),
             "How long an IKE SA may wait for its IKE_AUTH.",

@@ -143,6 +143,7 @@ class Endpoint:
         is_tcp_originator: bool,
         now: float,
         path_mtu: int = 1500,
+        fragment_size: int | None = None,
     ) -> list[Effect]:
         """Take a connection that we opened or accepted.
 
@@ -157,8 +158,11 @@ class Endpoint:
             Both ends' addresses and TCP ports.
         path_mtu : int
             Largest outer IP packet, in octets.
+        fragment_size : int or None
+            Largest IKE message to be sent whole, in octets; ``None``, and nothing else
+            over TCP, for any size [9329-7.5-nofrag].
 
-        Source: RFC 9329 §4, RFC 9329 §6.1
+        Source: RFC 9329 §4, RFC 9329 §6.1, RFC 9329 §7.5
         """
         with self._control_lock:
             address = str(path.remote_address)
@@ -172,7 +176,7 @@ class Endpoint:
             connection = self.map.opened(id, address, is_tcp_originator, now)
             # the prefix comes from the TCP Originator only [9329-4-originator]
             decoder = StreamDecoder(expects_prefix=not is_tcp_originator)
-            stream = Stream(connection, path, decoder, path_mtu)
+            stream = Stream(connection, path, decoder, path_mtu, fragment_size)
             self.tables.streams[id] = stream
             effects: list[Effect] = [
                 traces.connection_opened(id, path, is_tcp_originator)
@@ -194,7 +198,9 @@ class Endpoint:
         if session.ike is None:
             session.ike = engine.start(self.context, stream.path, now)
             self.tables.add_ike_sa(session.ike, session)
+            session.use(stream)
         else:
+            session.use(stream)
             self._resume(session, now)
         for sa in list(session.ike_sas):
             self._carrier.run(sa, session, stream.connection.id, now, effects)
@@ -211,7 +217,6 @@ class Endpoint:
         """
         shared = session.shared()
         for sa in session.ike_sas:
-            sa.has_connection = True
             if sa is shared:
                 engine.resume(sa, now)
             else:

@@ -37,6 +37,7 @@ from iketcp.ike.header import Header
 from iketcp.ike.message import Message, decode_message
 from iketcp.ike.message_window import SentRequest
 from iketcp.ike.outputs import MessageAccepted, SendMessage
+from iketcp.ike.payloads import SkfPayload, SkPayload
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
 from iketcp.mapping import ConnectionMap
 from iketcp.registry import ExchangeType
@@ -177,8 +178,8 @@ class IkeMessages:
         if not self._map.valid_message(session, stream.connection, now):
             return
         effects.append(traces.mapping_moved(session.ike, before, id))
+        session.use(stream)
         for sa, request in under_way:
-            sa.has_connection = True
             if sa.sent is request and engine.repeat_request(sa):
                 self._carrier.run(sa, session, id, now, effects)
 
@@ -191,11 +192,14 @@ class IkeMessages:
             message = decode_message(octets)
         except IketcpError:
             return False
+        last = message.payloads[-1] if message.payloads else None
+        if not isinstance(last, SkPayload | SkfPayload):
+            return False
         for sa in session.ike_sas:
             if sa.protection is None or not _names(sa, message.header):
                 continue
             try:
-                sa.protection.open(message, octets)
+                sa.protection.open_content(last, octets)
             except IntegrityError:
                 return False
             except IketcpError:
@@ -255,6 +259,7 @@ class IkeMessages:
         self._tables.add_ike_sa(answer, session)
         self._tables.begin_half_open(session, digest, connection.address)
         self._map.begin(session, connection)
+        session.use(stream)
         self._carrier.run(answer, session, connection.id, now, effects)
         return None
 

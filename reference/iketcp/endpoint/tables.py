@@ -53,6 +53,15 @@ class IkeSession(Session):
             return next((sa for sa in self.ike_sas if sa.heir is newest), newest)
         return newest
 
+    def use(self, stream: Stream) -> None:
+        """Let all IKE SAs send on this connection, in fragments if it needs them.
+
+        Source: RFC 9329 §7.5
+        """
+        for sa in self.ike_sas:
+            sa.has_connection = True
+            sa.fragment_size = stream.fragment_size
+
     def awaits(self, spi_in: bytes) -> bool:
         """Tell whether a request of ours under way asks for a Child SA with this SPI.
 
@@ -70,6 +79,9 @@ class Stream:
     path: Path
     decoder: StreamDecoder
     path_mtu: int
+    fragment_size: int | None = None
+    """Octets of the largest IKE message that goes out whole; ``None``: any, for no
+    fragment is sent over TCP [9329-7.5-nofrag]."""
     search: FrameSearch | None = None
     """Under way while the stream is out of step [9329-10-resync]."""
     searches: int = 0

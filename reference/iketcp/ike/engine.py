@@ -1,10 +1,10 @@
 """The engine of an IKE SA: which handler a message goes to, and what an error ends.
 
-Everything that reaches an IKE SA passes here: first the Integrity Check Value, then the
-Message ID window, then the handler of the exchange. A request is answered once, and
-again with the same octets; a response is taken only by the exchange that waits for it.
-An error that a handler raises says by its ``scope`` what ends, and by its ``notify``
-what the peer hears.
+Everything that reaches an IKE SA passes here: first the Integrity Check Value and the
+Message ID window (:mod:`iketcp.ike.reception`), then the handler of the exchange. A
+request is answered once, and again with the same octets; a response is taken only by
+the exchange that waits for it. An error that a handler raises says by its ``scope``
+what ends, and by its ``notify`` what the peer hears.
 
 Source: RFC 7296 §2.1
 Source: RFC 7296 §2.3
@@ -25,7 +25,6 @@ from iketcp.errors import (
     Scope,
     TemporaryFailureError,
     TsUnacceptableError,
-    UnsupportedCriticalPayloadError,
 )
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.collisions import check_child_request, check_ike_rekey
@@ -51,11 +50,11 @@ from iketcp.ike.exchanges.rekey_ike_sa import (
 )
 from iketcp.ike.header import Header
 from iketcp.ike.message import Message
-from iketcp.ike.message_window import RequestKind
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.outputs import MessageAccepted, Note, SendMessage
 from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import NotifyPayload, Payload
+from iketcp.ike.reception import awaiting_exchange, take_in
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeState
 from iketcp.registry import ExchangeType, NotifyType, ProtocolId
@@ -148,80 +147,37 @@ def receive(sa: IkeSa, message: Message, octets: bytes, now: float) -> bool:
     -------
     bool
         The message was authentic, no retransmission and inside the window: the only
-        kind that counts for choosing a connection [9329-6.1-valid-ike].
+        kind that counts for choosing a connection [9329-6.1-valid-ike]. A fragment is
+        such a message when it is the last that was missing.
 
     Raises
     ------
     DropError
         It proves nothing and changed nothing.
+    FragmentLimitError
+        A peer sent too many fragments; the IKE SA has ended.
 
     Source: RFC 7296 §2.1, RFC 9329 §6.1
     """
-    received = _open(sa, message, octets)
+    received = take_in(sa, message, octets, now)
+    if received is None:
+        return False
     if received.header.is_response:
         _take_response(sa, received, now)
-    elif _is_repetition(sa, received.header):
-        return False
     else:
         _take_request(sa, received, now)
     begin_next(sa, now)
     return True
 
 
-def _open(sa: IkeSa, message: Message, octets: bytes) -> Received:
-    """Verify and decrypt a message; what is authentic but unreadable keeps its flaw.
-
-    Before there are keys, only the response to our IKE_SA_INIT may come, in the clear.
-
-    Raises
-    ------
-    IntegrityError
-        It is not authentic.
-    MessageIdError
-        A request before there are keys.
-
-    Source: RFC 7296 §1.2, RFC 7296 §3.14
-    """
-    if sa.protection is None:
-        if not message.header.is_response:
-            raise MessageIdError("a request before any key")
-        return Received(message.header, message.payloads, octets)
-    try:
-        payloads = sa.protection.open(message, octets)
-    except (MalformedMessageError, UnsupportedCriticalPayloadError) as flaw:
-        return Received(message.header, (), octets, flaw)
-    return Received(message.header, payloads, octets)
-
-
 def _accepted(sa: IkeSa, received: Received, now: float) -> None:
     sa.last_heard = now
     sa.is_known_to_peer = True
-    sa.emit(MessageAccepted(received.header, received.payloads, len(received.octets)))
+    header = received.header
+    sa.emit(MessageAccepted(header, received.payloads, header.length))
 
 
 # --- requests -------------------------------------------------------------------------
-
-
-def _is_repetition(sa: IkeSa, header: Header) -> bool:
-    """Tell a retransmitted request; it gets the same octets again and does nothing.
-
-    Raises
-    ------
-    MessageIdError
-        It lies outside the window.
-
-    Source: RFC 7296 §2.1, RFC 7296 §2.3
-    """
-    kind = sa.answered.kind(header.message_id)
-    if kind is RequestKind.OUTSIDE:
-        raise MessageIdError(
-            f"request {header.message_id}, {sa.answered.expected} expected"
-        )
-    if kind is RequestKind.NEW or not sa.answered.response:
-        return False
-    answer = sa.header(header.exchange_type, header.message_id, is_response=True)
-    sa.emit(SendMessage(sa.answered.response, answer, (), is_repetition=True))
-    return True
 
 
 def _take_request(sa: IkeSa, request: Received, now: float) -> None:
@@ -325,7 +281,7 @@ def _take_response(sa: IkeSa, response: Received, now: float) -> None:
 
     Source: RFC 7296 §2.21.3
     """
-    exchange = _awaiting_exchange(sa, response.header)
+    exchange = awaiting_exchange(sa, response.header)
     exchange.check_answer(response)
     sa.exchange = sa.sent = None
     _accepted(sa, response, now)
@@ -341,26 +297,6 @@ def _take_response(sa: IkeSa, response: Received, now: float) -> None:
         _exchange_failed(sa, exchange, error, now)
     else:
         _exchange_succeeded(sa, exchange)
-
-
-def _awaiting_exchange(sa: IkeSa, header: Header) -> Exchange:
-    """Return the exchange that waits for this response.
-
-    Raises
-    ------
-    MessageIdError
-        No request of ours has this Message ID and exchange type.
-
-    Source: RFC 7296 §2.2
-    """
-    if (
-        sa.sent is None
-        or sa.exchange is None
-        or not sa.sent.is_answered_by(header.message_id)
-        or header.exchange_type != sa.exchange.exchange_type
-    ):
-        raise MessageIdError(f"response {header.message_id} to no request of ours")
-    return sa.exchange
 
 
 def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:

@@ -3,7 +3,8 @@
 Each payload begins with four octets: the type of the payload *after* it, a critical
 bit, and its own length. The header gives the first type; 0 ends the chain. So an
 unknown payload can be stepped over, unless its sender marked it critical. The Encrypted
-payload is always last, and its Next Payload field is about what is inside it.
+payload is always last, and its Next Payload field is about what is inside it. The same
+holds for an Encrypted Fragment.
 
 ============  ======  ======================================================
 field         octets  meaning
@@ -18,6 +19,7 @@ Length        2       generic header and body, in octets
 Source: RFC 7296 §3.1
 Source: RFC 7296 §3.2
 Source: RFC 7296 §2.5
+Source: RFC 7383 §2.5
 """
 
 import struct
@@ -34,7 +36,6 @@ from iketcp.ike.header import HEADER_SIZE, Header
 from iketcp.ike.identity import Identity
 from iketcp.ike.payloads import (
     DECODERS,
-    ENCRYPTED_FRAGMENT,
     AuthPayload,
     CertPayload,
     CertReqPayload,
@@ -48,10 +49,12 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
     SaPayload,
+    SkfPayload,
     SkPayload,
     TsPayload,
     UnknownPayload,
     VendorPayload,
+    decode_fragment,
 )
 from iketcp.octets import Reader
 from iketcp.registry import (
@@ -67,7 +70,7 @@ from iketcp.registry import (
 _GENERIC = struct.Struct(">BBH")
 _CRITICAL = 0x80
 _MAX_LENGTH = 0xFFFF
-_ENCRYPTED = frozenset({PayloadType.SK, ENCRYPTED_FRAGMENT})
+_ENCRYPTED = frozenset({PayloadType.SK, PayloadType.SKF})
 
 MAX_DESCRIPTION = 240
 """Choice: characters after which a line is cut off."""
@@ -116,12 +119,10 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
         next_type, critical = following, 0
         if payload.payload_type in _ENCRYPTED and parts:
             raise ValueError("an Encrypted payload must be last")
-        if isinstance(payload, SkPayload):
+        if isinstance(payload, SkPayload | SkfPayload):
             next_type = payload.first_inner_type
         elif isinstance(payload, UnknownPayload):
             critical = _CRITICAL if payload.critical else 0
-            if payload.type == ENCRYPTED_FRAGMENT:
-                next_type = payload.first_inner_type
         parts.append(_GENERIC.pack(next_type, critical, size) + body)
         following = payload.payload_type
     return following, b"".join(reversed(parts))
@@ -180,7 +181,7 @@ def decode_chain(
 def _decode_encrypted(kind: int, next_type: int, body: Reader) -> Payload:
     if kind == PayloadType.SK:
         return SkPayload(next_type, body.pull_rest())
-    return UnknownPayload(kind, body.pull_rest(), first_inner_type=next_type)
+    return decode_fragment(next_type, body)
 
 
 def encode_message(header: Header, payloads: Sequence[Payload]) -> bytes:
@@ -320,6 +321,12 @@ def _(payload: SkPayload) -> str:
 
 
 @_describe.register
+def _(payload: SkfPayload) -> str:
+    place = f"{payload.fragment_number} of {payload.total_fragments}"
+    return f"SKF({place}, {len(payload.body)} octets)"
+
+
+@_describe.register
 def _(payload: ConfigurationPayload) -> str:
     kind = name_of(ConfigurationType, payload.type)
     attributes = ", ".join(map(str, payload.attributes))
@@ -338,6 +345,4 @@ def _(payload: PsPayload) -> str:
 
 @_describe.register
 def _(payload: UnknownPayload) -> str:
-    is_fragment = payload.type == ENCRYPTED_FRAGMENT
-    name = "SKF" if is_fragment else f"payload type {payload.type}"
-    return f"{name}({len(payload.body)} octets)"
+    return f"payload type {payload.type}({len(payload.body)} octets)"

@@ -21,6 +21,8 @@ SK         46    §3.14    initialization vector, ciphertext, integrity check va
 CP         47    §3.15    CFG Type (1), reserved (3), attributes
                           (:mod:`iketcp.ike.configuration`)
 EAP        48    §3.16    EAP message
+SKF        53             Fragment Number (2), Total Fragments (2), then as SK
+                          (RFC 7383 §2.5)
 PS         54            four keys of one size (RFC 8019 §8.2)
 =========  ====  =======  ==========================================================
 
@@ -28,6 +30,7 @@ Reserved fields are ignored when they come and zero when we send.
 
 Source: RFC 7296 §3.2
 Source: RFC 7296 §3.16
+Source: RFC 7383 §2.5
 Source: RFC 8019 §8.2
 """
 
@@ -45,13 +48,11 @@ from iketcp.octets import Reader
 from iketcp.registry import PayloadType, ProtocolId, name_of
 from iketcp.selectors import TrafficSelector, UnknownSelector
 
-ENCRYPTED_FRAGMENT = 53
-"""Payload type of an Encrypted Fragment, SKF. Source: RFC 7383 §2.5."""
-
 _U8_AND_RESERVED = struct.Struct(">Bxxx")
 _KE_HEAD = struct.Struct(">HH")
 _NOTIFY_HEAD = struct.Struct(">BBH")
 _DELETE_HEAD = struct.Struct(">BBH")
+_FRAGMENT_HEAD = struct.Struct(">HH")
 
 _CHILD_SPI_SIZE = 4
 """Octets of an ESP or AH SPI. Source: RFC 7296 §3.10, RFC 7296 §3.11."""
@@ -270,6 +271,26 @@ class SkPayload(Payload):
 
 
 @dataclass(frozen=True, slots=True)
+class SkfPayload(Payload):
+    """SKF: one piece of what SK would hold, encrypted by itself. RFC 7383 §2.5."""
+
+    payload_type: ClassVar[int] = PayloadType.SKF
+    first_inner_type: int
+    """The Next Payload field, 8 bits: as SK's in the first fragment, later 0."""
+    fragment_number: int
+    """Fragment Number, 16 bits, from 1 on."""
+    total_fragments: int
+    """Total Fragments, 16 bits."""
+    body: bytes = field(repr=False)
+    """Initialization vector | ciphertext | Integrity Check Value."""
+
+    def encode_body(self) -> bytes:
+        """Encode both numbers and the body as it is."""
+        numbers = _FRAGMENT_HEAD.pack(self.fragment_number, self.total_fragments)
+        return numbers + self.body
+
+
+@dataclass(frozen=True, slots=True)
 class ConfigurationPayload(Payload):
     """CP: addresses and other settings, asked for or given. RFC 7296 §3.15."""
 
@@ -311,20 +332,13 @@ class PsPayload(Payload):
 
 @dataclass(frozen=True, slots=True)
 class UnknownPayload(Payload):
-    """A payload of a type we do not know. Source: RFC 7296 §2.5.
-
-    Choice: an Encrypted Fragment (SKF) is kept as one of these until fragments are put
-    together. Like SK it ends the chain, and its Next Payload field speaks of its
-    inside. Source: RFC 7383 §2.5.
-    """
+    """A payload of a type we do not know. Source: RFC 7296 §2.5."""
 
     type: int
     """Payload type, 8 bits."""
     body: bytes = field(repr=False)
     critical: bool = False
     """The critical bit; never set in what is decoded, which would be refused."""
-    first_inner_type: int = PayloadType.NONE
-    """With an Encrypted Fragment its Next Payload field, 8 bits; otherwise 0."""
 
     @property
     def payload_type(self) -> int:
@@ -421,6 +435,21 @@ def _decode_ps(reader: Reader) -> PsPayload:
     return PsPayload(reader.pull_rest())
 
 
+def decode_fragment(first_inner_type: int, reader: Reader) -> SkfPayload:
+    """Decode SKF; whether its numbers make sense is for the receiver to say.
+
+    Raises
+    ------
+    MalformedMessageError
+        It is shorter than its two numbers.
+
+    Source: RFC 7383 §2.5, RFC 7383 §2.6
+    """
+    head = reader.pull(_FRAGMENT_HEAD.size, "SKF")
+    number, total = _FRAGMENT_HEAD.unpack(head)
+    return SkfPayload(first_inner_type, number, total, reader.pull_rest())
+
+
 DECODERS: Mapping[int, Callable[[Reader], Payload]] = {
     PayloadType.SA: lambda reader: SaPayload(decode_proposals(reader)),
     PayloadType.KE: _decode_ke,
@@ -445,8 +474,8 @@ DECODERS: Mapping[int, Callable[[Reader], Payload]] = {
 }
 """Body decoders by payload type; each takes all octets of its Reader.
 
-They raise MalformedMessageError and nothing else. SK is not among them: its Next
-Payload field is part of it, and only the chain sees that field.
+They raise MalformedMessageError and nothing else. SK and SKF are not among them: their
+Next Payload field is part of them, and only the chain sees that field.
 
 Source: RFC 7296 §3.2
 """

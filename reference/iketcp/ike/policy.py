@@ -85,5 +85,7 @@ class IkePolicy:
     puzzle_difficulty: int = 0
     """Zero bits to find, 0 to 255; 0 leaves it to the initiator, as RFC 8019
     §7.1.1.1 recommends unless an attack is very heavy."""
+    is_fragmentation_supported: bool = True
+    """Agree to IKE fragmentation where the peer offers it. Source: RFC 7383 §2.3."""
     half_open_seconds: float = 30.0
     """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""

@@ -3,33 +3,26 @@
 An IKE message after the first two carries its payloads inside one Encrypted payload:
 an initialization vector, the encrypted payloads with their padding, and an Integrity
 Check Value that also covers the header in front. Each direction has keys of its own, so
-a message reflected to its sender does not verify.
+a message reflected to its sender does not verify. An Encrypted Fragment payload is made
+the same way (:mod:`iketcp.ike.fragments`).
 
 Source: RFC 7296 §3.14
+Source: RFC 7383 §2.5
 Source: RFC 5282 §3
 Source: RFC 5282 §5.1
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
-from iketcp.errors import (
-    IntegrityError,
-    MalformedMessageError,
-    MessageTooLongError,
-)
+from iketcp.errors import IntegrityError, MalformedMessageError
 from iketcp.ike.header import HEADER_SIZE, Header
 from iketcp.ike.keys import IkeKeys
 from iketcp.ike.message import Message, decode_chain, encode_chain
-from iketcp.ike.payloads import Payload, SkPayload
+from iketcp.ike.payloads import Payload, SkfPayload, SkPayload
 from iketcp.octets import Reader
-
-GENERIC_HEADER_SIZE = 4
-"""Octets of a generic payload header. Source: RFC 7296 §3.2."""
-
-MAX_PAYLOAD_SIZE = 0xFFFF
-"""Octets that a 16-bit Payload Length can count. Source: RFC 7296 §3.2."""
 
 
 class IkeProtection:
@@ -110,22 +103,63 @@ class IkeProtection:
 
         Source: RFC 7296 §3.14, RFC 5282 §5.1
         """
-        spec = self._spec
-        first_inner, inner = encode_chain(payloads)
+        first_inner, content = encode_chain(payloads)
+        return self.seal_content(header, SkPayload(first_inner, b""), content, leading)
+
+    def seal_content(
+        self,
+        header: Header,
+        outer: SkPayload | SkfPayload,
+        content: bytes,
+        leading: Sequence[Payload] = (),
+    ) -> bytes:
+        """Make a whole protected IKE message of content that is encoded already.
+
+        Parameters
+        ----------
+        header : Header
+            As for :meth:`seal`.
+        outer : SkPayload or SkfPayload
+            What it is encrypted into; its body is filled in.
+        content : bytes
+            A chain of payloads; with SKF, a piece of one.
+        leading : Sequence[Payload]
+            As for :meth:`seal`.
+
+        Raises
+        ------
+        MessageTooLongError
+            The Encrypted payload does not fit its 16-bit Payload Length.
+
+        Source: RFC 7296 §3.14, RFC 7383 §2.5, RFC 5282 §5.1
+        """
         # Padding | Pad Length, so that the whole is a multiple of the block size
-        pad_length = -(len(inner) + 1) % spec.block_size
-        plaintext = inner + bytes(pad_length) + bytes([pad_length])
-        body_size = spec.iv_size + len(plaintext) + spec.icv_size
-        sk_size = GENERIC_HEADER_SIZE + body_size
-        if sk_size > MAX_PAYLOAD_SIZE:
-            raise MessageTooLongError(f"Encrypted payload of {sk_size} octets")
-        first, chain = encode_chain(
-            [*leading, SkPayload(first_inner, bytes(body_size))]
-        )
+        pad_length = -(len(content) + 1) % self._spec.block_size
+        plaintext = content + bytes(pad_length) + bytes([pad_length])
+        body_size = self.sealed_size(len(content))
+        first, chain = encode_chain([*leading, replace(outer, body=bytes(body_size))])
         associated = header.with_chain(first, HEADER_SIZE + len(chain)).encode()
         associated += chain[:-body_size]
         iv = self._next_iv()
         return associated + iv + self._sealing.seal(iv, plaintext, associated)
+
+    def sealed_size(self, content_size: int) -> int:
+        """Return the size of an Encrypted payload's body, in octets, by its content's.
+
+        Source: RFC 7296 §3.14
+        """
+        spec = self._spec
+        pad_length = -(content_size + 1) % spec.block_size
+        return spec.iv_size + content_size + pad_length + 1 + spec.icv_size
+
+    def largest_content(self, body_size: int) -> int:
+        """Return how many octets of content fit a body; negative if not even none.
+
+        Source: RFC 7296 §3.14
+        """
+        spec = self._spec
+        plaintext_size = body_size - spec.iv_size - spec.icv_size
+        return plaintext_size - plaintext_size % spec.block_size - 1
 
     def open(self, message: Message, octets: bytes) -> tuple[Payload, ...]:
         """Verify, decrypt and decode what is inside a protected IKE message.
@@ -152,6 +186,28 @@ class IkeProtection:
         payload = message.payloads[-1] if message.payloads else None
         if not isinstance(payload, SkPayload):
             raise IntegrityError("no Encrypted payload")
+        content = self.open_content(payload, octets)
+        return decode_chain(payload.first_inner_type, Reader(content))
+
+    def open_content(self, payload: SkPayload | SkfPayload, octets: bytes) -> bytes:
+        """Verify and decrypt the last payload of a message; nothing is decoded.
+
+        Parameters
+        ----------
+        payload : SkPayload or SkfPayload
+            That payload.
+        octets : bytes
+            The whole message as it came.
+
+        Raises
+        ------
+        IntegrityError
+            It is too short, or its Integrity Check Value does not verify.
+        MalformedMessageError
+            It is authentic, but its padding is longer than it is.
+
+        Source: RFC 7296 §3.14, RFC 7383 §2.5
+        """
         spec = self._spec
         body = payload.body
         if len(body) < spec.iv_size + spec.block_size + spec.icv_size:
@@ -159,9 +215,9 @@ class IkeProtection:
         associated = octets[: len(octets) - len(body)]
         iv, sealed = body[: spec.iv_size], body[spec.iv_size :]
         plaintext = self._opening.open(iv, sealed, associated)
-        inner_size = len(plaintext) - 1 - plaintext[-1]
-        if inner_size < 0:
+        size = len(plaintext) - 1 - plaintext[-1]
+        if size < 0:
             raise MalformedMessageError(
                 f"Pad Length {plaintext[-1]} in {len(plaintext)} octets"
             )
-        return decode_chain(payload.first_inner_type, Reader(plaintext, 0, inner_size))
+        return plaintext[:size]

@@ -22,6 +22,7 @@ from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
 from iketcp.errors import IketcpError
 from iketcp.ike.context import IkeContext
+from iketcp.ike.fragments import Reassembly, seal_in_pieces
 from iketcp.ike.header import Header
 from iketcp.ike.keys import IkeKeys
 from iketcp.ike.lifetime import LifetimeWatch
@@ -56,7 +57,8 @@ class Received:
     header: Header
     payloads: tuple[Payload, ...]
     octets: bytes = field(repr=False)
-    """The whole message as it came, without non-ESP marker."""
+    """The whole message as it came, without non-ESP marker; of several fragments, the
+    last to come."""
     flaw: IketcpError | None = None
     """Why an authentic message could not be decoded; it has no payloads then."""
 
@@ -208,6 +210,10 @@ class IkeSa:
         self.fragment_size: int | None = None
         """Octets of the largest IKE message that is sent whole, set by who knows the
         transport; ``None``: of any size, as over TCP [9329-7.5-nofrag]."""
+        self.is_fragmentation_agreed = False
+        """Both peers said IKEV2_FRAGMENTATION_SUPPORTED. Source: RFC 7383 §2.3."""
+        self.request_fragments = Reassembly()
+        self.response_fragments = Reassembly()
 
         self.suite: Suite | None = None
         self.keys: IkeKeys | None = None
@@ -291,6 +297,8 @@ class IkeSa:
             # deleted by the peer, who has the heir, or out of patience. RFC 7296 §2.8
             self.heir.is_known_to_peer = True
         self.local_init_message = self.remote_init_message = b""
+        self.request_fragments.clear()
+        self.response_fragments.clear()
         self.emit(Closed(reason, is_local_wish))
 
     def hand_over(self, heir: IkeSa, now: float) -> None:
@@ -349,7 +357,10 @@ class IkeSa:
             # a puzzle's solution is checked before there are keys. RFC 8019 §7.2.2
             outside = [p for p in payloads if isinstance(p, PsPayload)]
             inside = [p for p in payloads if not isinstance(p, PsPayload)]
-            return (self.protection.seal(header, inside, outside),)
+            size = self.fragment_size
+            if size is None or not self.is_fragmentation_agreed:
+                return (self.protection.seal(header, inside, outside),)
+            return seal_in_pieces(self.protection, header, inside, outside, size)
         octets = encode_message(header, payloads)
         # only IKE_SA_INIT goes in the clear, and AUTH covers the last of ours
         self.local_init_message = octets

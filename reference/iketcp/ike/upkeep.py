@@ -26,7 +26,7 @@ Usage = Callable[[bytes], tuple[int, int]]
 
 
 def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> None:
-    """Do what is due: give up, rekey, check liveness, send what waited.
+    """Do what is due: give up, forget, rekey, check liveness, send what waited.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
     usage : Callable[[bytes], tuple[int, int]]
         Octets and packets of a Child SA, by its SPI (in).
 
-    Source: RFC 7296 §2.4, RFC 7296 §2.8, RFC 9329 §6.2
+    Source: RFC 7296 §2.4, RFC 7296 §2.8, RFC 7383 §2.6, RFC 9329 §6.2
     """
     if sa.state is IkeState.CLOSED:
         return
@@ -46,6 +46,8 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
     if sa.state_deadline is not None and now >= sa.state_deadline:
         sa.close(f"{sa.state.value}: too long", sa.state is IkeState.REKEYED)
         return
+    sa.request_fragments.expire(now)
+    sa.response_fragments.expire(now)
     if sa.is_usable:
         _check_lifetimes(sa, now, usage)
     if sa.is_usable:
@@ -122,6 +124,7 @@ def _check_liveness(sa: IkeSa, now: float) -> None:
 def next_deadline(sa: IkeSa, now: float) -> float | None:
     """Return when :func:`time_passed` has something to do next, or ``None``."""
     times: list[float | None] = [sa.state_deadline, sa.next_task_time()]
+    times += [sa.request_fragments.deadline, sa.response_fragments.deadline]
     if sa.sent is not None:
         times.append(sa.sent.deadline)
     if sa.is_usable:

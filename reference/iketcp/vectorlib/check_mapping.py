@@ -398,6 +398,7 @@ def ike_policy(group: Json, test: Json) -> IkePolicy:
         is_cookie_required=policy["isCookieRequired"],
         puzzle_threshold=policy["puzzleThreshold"],
         puzzle_difficulty=policy["puzzleDifficulty"],
+        is_fragmentation_supported=False,
         half_open_seconds=policy["halfOpenSeconds"],
     )
 

@@ -33,10 +33,12 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
     SaPayload,
+    SkfPayload,
     SkPayload,
     TsPayload,
     UnknownPayload,
     VendorPayload,
+    decode_fragment,
 )
 from iketcp.ike.proposals import Proposal, Transform, TransformAttribute
 from iketcp.octets import Reader
@@ -44,8 +46,6 @@ from iketcp.registry import ExchangeType, PayloadType
 from iketcp.selectors import TrafficSelector, UnknownSelector
 
 Fields = dict[str, Any]
-
-_SKF = 53
 
 
 def problems(document: Fields) -> list[str]:
@@ -193,9 +193,9 @@ def _more_members(payload: Payload) -> Fields:
             known = [_selector_fields(s) for s in payload.selectors]
             other = [_other_selector_fields(s) for s in payload.unknown]
             return {"selectors": known, "otherSelectors": other}
-        case SkPayload():
+        case SkPayload() | SkfPayload():
             inner = payload.first_inner_type
-            return {"firstInnerType": inner, "body": payload.body.hex()}
+            return {"firstInnerType": inner, "body": payload.encode_body().hex()}
         case ConfigurationPayload():
             attributes = [
                 {"attributeType": a.type, "value": a.value.hex()}
@@ -207,10 +207,7 @@ def _more_members(payload: Payload) -> Fields:
         case PsPayload():
             return {"solution": payload.solution.hex()}
         case UnknownPayload():
-            body = {"body": payload.body.hex()}
-            if payload.type == _SKF:
-                return {"firstInnerType": payload.first_inner_type} | body
-            return body
+            return {"body": payload.body.hex()}
         case _:
             raise TypeError(f"no payload of a message: {type(payload).__name__}")
 
@@ -286,9 +283,6 @@ def payload_of(fields: Fields) -> Payload:
     make = _MAKERS.get(kind)
     if make is not None:
         return make(fields)
-    if kind == _SKF:
-        inner, body = fields["firstInnerType"], _octets(fields["body"])
-        return UnknownPayload(kind, body, first_inner_type=inner)
     return UnknownPayload(kind, _octets(fields["body"]))
 
 
@@ -377,6 +371,9 @@ _MAKERS: Mapping[int, Callable[[Fields], Payload]] = {
     PayloadType.TSI: _ts,
     PayloadType.TSR: _ts,
     PayloadType.SK: lambda f: SkPayload(f["firstInnerType"], _octets(f["body"])),
+    PayloadType.SKF: lambda f: decode_fragment(
+        f["firstInnerType"], Reader(_octets(f["body"]))
+    ),
     PayloadType.CP: _cp,
     PayloadType.EAP: lambda f: EapPayload(_octets(f["message"])),
     PayloadType.PS: lambda f: PsPayload(_octets(f["solution"])),

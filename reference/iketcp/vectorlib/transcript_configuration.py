@@ -97,6 +97,7 @@ def policy_of(ours: Json, theirs: Json, secret: bytes) -> IkePolicy:
         if pool is None
         else PoolPolicy(tuple(pool["networks"]), tuple(pool["nameServers"])),
         is_cookie_required=ours["requiresCookie"],
+        is_fragmentation_supported=False,
     )
 
 

@@ -7,6 +7,7 @@ initiator begins again. What was said here is authenticated afterwards by AUTH.
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.6
 Source: RFC 7296 §2.6.1
+Source: RFC 7383 §2.3
 Source: RFC 8019 §7
 Source: RFC 9329 §6.3
 Source: RFC 9329 §6.4
@@ -100,6 +101,21 @@ def read_signature_hashes(payloads: Sequence[Payload]) -> tuple[int, ...]:
     return tuple(int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2))
 
 
+def fragmentation_payloads(is_supported: bool) -> list[Payload]:
+    """Say that IKE fragments are welcome, also over TCP [9329-7.5-negotiate].
+
+    Source: RFC 7383 §2.3, RFC 9329 §7.5
+    """
+    supported = NotifyPayload(NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+    return [supported] if is_supported else []
+
+
+def is_fragmentation_agreed(sa: IkeSa, payloads: Sequence[Payload]) -> bool:
+    """Tell whether we and the peer support IKE fragments. Source: RFC 7383 §2.3."""
+    theirs = find_notify(payloads, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED)
+    return sa.policy.is_fragmentation_supported and theirs is not None
+
+
 def _derive(sa: IkeSa, exchange: KeyExchange, peer_public_value: bytes) -> None:
     """Make the keys of the IKE SA; ``suite``, nonces and SPIs are set."""
     if sa.suite is None:
@@ -141,9 +157,10 @@ class IkeSaInit(Exchange):
         self._restarts = 0
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [N(COOKIE), [PS,]] SA, KE, Ni, N(NAT_DETECTION_*), N(SIGNATURE_HASH...).
+        """Make SA, KE, Ni and what we can do: N(...) for each.
 
-        A cookie stands first, the solution of a puzzle next, and the rest is as it was.
+        N(COOKIE) stands first, if there is one, PS with the solution of a puzzle next,
+        and the rest is as it was.
 
         Source: RFC 7296 §2.6, RFC 8019 §7.1.2
         """
@@ -164,6 +181,7 @@ class IkeSaInit(Exchange):
             NoncePayload(sa.ni),
             *nat_detection_payloads(sa.spi_i, NO_SPI, sa.path),
             signature_hash_payload(),
+            *fragmentation_payloads(sa.policy.is_fragmentation_supported),
         ]
         sa.next_message_id = 0
         sa.transition(IkeEvent.SEND_IKE_SA_INIT)
@@ -224,6 +242,7 @@ class IkeSaInit(Exchange):
         sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
         sa.remote_init_message = response.octets
         sa.remote_hash_algorithms = read_signature_hashes(payloads)
+        sa.is_fragmentation_agreed = is_fragmentation_agreed(sa, payloads)
         _note_nat(sa, payloads, sa.spi_r)
         solution = self._auth_solution(sa, payloads)
         _derive(sa, self._key_exchange, ke.public_value)
@@ -389,6 +408,7 @@ def _answer(
     sa.suite, sa.ni, sa.nr = suite, nonce.nonce, context.new_nonce()
     sa.remote_init_message = request.octets
     sa.remote_hash_algorithms = hashes
+    sa.is_fragmentation_agreed = is_fragmentation_agreed(sa, payloads)
     _note_nat(sa, payloads, header.spi_r)
     # REPLY before the keys are set: this message goes in the clear
     sa.send_response(
@@ -399,6 +419,7 @@ def _answer(
             NoncePayload(sa.nr),
             *nat_detection_payloads(sa.spi_i, sa.spi_r, path),
             signature_hash_payload(),
+            *fragmentation_payloads(sa.is_fragmentation_agreed),
         ],
     )
     # UPDATE

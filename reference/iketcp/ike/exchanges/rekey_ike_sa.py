@@ -87,6 +87,7 @@ def _make_successor(old: IkeSa, agreed: _Agreed, now: float) -> Successor:
     new.use_keys(agreed.suite, keys)
     new.ni, new.nr = agreed.ni, agreed.nr
     new.fragment_size = old.fragment_size
+    new.is_fragmentation_agreed = old.is_fragmentation_agreed
     new.nat = old.nat
     new.remote_identity = old.remote_identity
     new.remote_hash_algorithms = old.remote_hash_algorithms
