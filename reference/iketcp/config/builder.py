@@ -67,6 +67,7 @@ def build(document: Document, folder: Path) -> Configuration:
         hooks=_hooks(document.one("hooks"), folder, warnings),
         control=_control(document.one("control"), role, folder),
         log=_log(document.one("log"), folder),
+        crash_secret_file=_in_folder(document.one("ike")["crash_secret_file"], folder),
         warnings=tuple(warnings),
     )
 

@@ -145,5 +145,7 @@ class Configuration:
     hooks: HooksConfig
     control: ControlConfig
     log: LogConfig
+    crash_secret_file: Path | None = None
+    """Where the secret for the tokens of RFC 6290 is kept, or will be."""
     warnings: tuple[str, ...] = ()
     """Sentences for the user: usable, but not as it should be."""

@@ -243,6 +243,13 @@ IKE = Table(
             default=True,
         ),
         Key(
+            "crash_secret_file",
+            path(),
+            "File of 32 random octets, made when it is missing. Of it come the tokens "
+            "by which a peer learns, after a restart of ours, that its IKE SA is lost, "
+            "in place of waiting for an answer. One machine's own: never shared.",
+        ),
+        Key(
             "half_open",
             duration(1.0),
             "How long an IKE SA may wait for its IKE_AUTH.",

@@ -2,8 +2,9 @@
 
 A message names its IKE SA by our SPI, whatever connection it came on. An IKE_SA_INIT
 request names none yet: it begins a session, or is repeated, or is answered in the
-clear.
+clear. A message for an IKE SA that was lost in a restart gets a token that proves it.
 
+Source: RFC 6290 §3
 Source: RFC 7296 §2.6
 Source: RFC 7296 §2.21.4
 Source: RFC 9329 §6.1
@@ -28,9 +29,16 @@ from iketcp.errors import (
 )
 from iketcp.ike import engine
 from iketcp.ike.context import IkeContext
+from iketcp.ike.crash_detection import (
+    is_proof,
+    is_proven,
+    is_question,
+    proof_payloads,
+)
 from iketcp.ike.exchanges.ike_sa_init import (
     StatelessAnswer,
     answer_ike_sa_init,
+    answer_in_the_clear,
     stateless_answer,
 )
 from iketcp.ike.header import Header
@@ -103,8 +111,11 @@ class IkeMessages:
         found = self._tables.ike_sas.get(ours)
         if found is None or not _names(found[0], header):
             self._counters.drop("unknown IKE SPI")
+            self._show_token(stream, message, effects)
             return self._map.unparseable(stream.connection)
         sa, session = found
+        if is_proof(message):
+            return self._take_proof(sa, session, stream, message, now, effects)
         if not self._map.may_carry(session, stream.connection):
             self._counters.drop("IKE message of another session's")
             return None
@@ -136,6 +147,29 @@ class IkeMessages:
         self._carrier.run(sa, session, connection.id, now, effects)
         # a rekey leaves work for the IKE SAs it made: what was queued, or a DELETE
         self._begin_what_waits(session, stream, now, effects)
+        return None
+
+    def _take_proof(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        stream: Stream,
+        message: Message,
+        now: float,
+        effects: list[Effect],
+    ) -> str | None:
+        """End an IKE SA that its peer proves to have lost; say nothing.
+
+        What proves nothing counts towards closing the connection, so guesses are
+        limited.
+
+        Source: RFC 6290 §3, RFC 6290 §8.1
+        """
+        if not is_proven(sa, message.payloads):
+            self._counters.drop("token that proves nothing")
+            return self._map.unparseable(stream.connection)
+        sa.close("the peer has restarted and lost it")
+        self._carrier.run(sa, session, stream.connection.id, now, effects)
         return None
 
     def _begin_what_waits(
@@ -207,7 +241,23 @@ class IkeMessages:
             return True
         return False
 
-    # --- before there is an IKE SA ----------------------------------------------------
+    # --- without an IKE SA ------------------------------------------------------------
+
+    def _show_token(
+        self, stream: Stream, message: Message, effects: list[Effect]
+    ) -> None:
+        """Prove to a peer that we have lost its IKE SA.
+
+        Never for one that lives, whoever the message says has begun it. How many
+        answers a connection gets is limited by the count of what it cannot use.
+
+        Source: RFC 6290 §3, RFC 6290 §9.2
+        """
+        secret, header = self._context.policy.crash_secret, message.header
+        lives = {header.spi_i, header.spi_r} & self._tables.ike_sas.keys()
+        if secret and not lives and is_question(message):
+            payloads = proof_payloads(secret, header)
+            self._send_stateless(answer_in_the_clear(header, payloads), stream, effects)
 
     def _take_first(
         self,

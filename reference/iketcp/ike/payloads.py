@@ -45,7 +45,7 @@ from iketcp.errors import MalformedMessageError
 from iketcp.ike.configuration import ConfigurationAttribute, decode_attributes
 from iketcp.ike.proposals import Proposal, decode_proposals, encode_proposals
 from iketcp.octets import Reader
-from iketcp.registry import PayloadType, ProtocolId, name_of
+from iketcp.registry import NotifyType, PayloadType, ProtocolId, name_of
 from iketcp.selectors import TrafficSelector, UnknownSelector
 
 _U8_AND_RESERVED = struct.Struct(">Bxxx")
@@ -198,8 +198,12 @@ class NotifyPayload(Payload):
     """4 octets for a Child SA, otherwise empty."""
 
     def encode_body(self) -> bytes:
-        """Encode protocol (zero without SPI), SPI Size, type, SPI and data."""
-        protocol = self.protocol if self.spi else ProtocolId.NONE
+        """Encode protocol (zero without SPI), SPI Size, type, SPI and data.
+
+        A token of quick crash detection names the IKE SA without an SPI: RFC 6290 §4.1.
+        """
+        names_sa = self.spi or self.notify_type == NotifyType.QCD_TOKEN
+        protocol = self.protocol if names_sa else ProtocolId.NONE
         head = _NOTIFY_HEAD.pack(protocol, len(self.spi), self.notify_type)
         return head + self.spi + self.data
 

@@ -89,3 +89,6 @@ class IkePolicy:
     """Agree to IKE fragmentation where the peer offers it. Source: RFC 7383 §2.3."""
     half_open_seconds: float = 30.0
     """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""
+    crash_secret: bytes = field(default=b"", repr=False)
+    """QCD_SECRET, 32 octets that survive a restart; empty: no tokens are made.
+    Source: RFC 6290 §5.1."""

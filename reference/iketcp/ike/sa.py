@@ -224,6 +224,8 @@ class IkeSa:
         self.remote_init_message = b""
         self.remote_identity = ""
         self.remote_hash_algorithms: tuple[int, ...] = ()
+        self.crash_tokens: tuple[bytes, ...] = ()
+        """Whoever shows one of them has lost this IKE SA. Source: RFC 6290 §3."""
         self.id_after_ike_auth: int | None = None
         """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
 
@@ -290,6 +292,7 @@ class IkeSa:
             self.exchange.abandon()
         self.keys = None
         self.protection = None
+        self.crash_tokens = ()
         self.sent = None
         self.exchange = None
         self.tasks.clear()

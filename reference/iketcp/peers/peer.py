@@ -15,6 +15,7 @@ import select
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 
 from iketcp.config import Configuration
@@ -40,6 +41,7 @@ from iketcp.ike.nat_detection import Path
 from iketcp.net.system import SystemClock, SystemEntropy
 from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.wake import Wake
+from iketcp.peers.crash_secret import read_crash_secret
 from iketcp.peers.hooks import Hooks
 from iketcp.peers.limits import mapping_policy
 from iketcp.peers.lines import Lines
@@ -72,7 +74,7 @@ class Peer(ABC):
     Raises
     ------
     EnvironmentProblem
-        No tunnel device, no privilege, no descriptor.
+        No tunnel device, no privilege, no descriptor, no ``crash_secret_file``.
     """
 
     def __init__(
@@ -85,8 +87,13 @@ class Peer(ABC):
     ) -> None:
         self.configuration = configuration
         self.clock: Clock = clock or SystemClock()
+        policy, secret_file = configuration.ike, configuration.crash_secret_file
+        self._complaint: str | None = None
+        if secret_file is not None:
+            secret, self._complaint = read_crash_secret(secret_file)
+            policy = replace(policy, crash_secret=secret)
         self.endpoint = Endpoint(
-            configuration.ike,
+            policy,
             mapping_policy(configuration.transport),
             entropy or SystemEntropy(),
             threading.Lock,
@@ -135,6 +142,8 @@ class Peer(ABC):
         EnvironmentProblem
             The machine refuses something; everything is undone again.
         """
+        if self._complaint is not None:
+            self._complain(self._complaint)
         try:
             self.tunnel.start()
             self._open()

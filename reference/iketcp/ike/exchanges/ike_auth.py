@@ -28,6 +28,7 @@ from iketcp.errors import (
 from iketcp.ike.address_pool import AddressPool
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
 from iketcp.ike.configuration import ConfigurationAttribute
+from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.exchanges.child import (
     ChildOffer,
     accept_child,
@@ -262,7 +263,7 @@ class IkeAuth(Exchange):
         self._solution = solution
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [PS,] IDi, [IDr,] AUTH, [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
+        """Make [PS,] IDi, [IDr,] AUTH, [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
 
         Source: RFC 7296 §1.2, RFC 8019 §7.2.2
         """
@@ -282,6 +283,7 @@ class IkeAuth(Exchange):
                 _auth_value(sa, ours, True, secret),
             )
         )
+        payloads += token_payloads(sa)
         if sa.policy.request_families:
             payloads.append(configuration_request(sa.policy.request_families))
         self._offer = offer_child(sa, sa.policy.children[0], sa.ni)
@@ -323,6 +325,7 @@ class IkeAuth(Exchange):
                 raise RefusedError(f"the peer answers {notify_name(error)}")
             raise MalformedMessageError("neither AUTH nor an error")
         _authenticated(sa, _verify_peer(sa, identity, auth))
+        keep_tokens(sa, payloads)
         if error is not None:
             self._child_failed(sa, notify_name(error))
             return
@@ -353,7 +356,8 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     Returns
     -------
     list[Payload]
-        IDr, AUTH, [CP(CFG_REPLY),] and SA, TSi, TSr or the Notify of what failed.
+        IDr, AUTH, [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,] SA, TSi, TSr or the Notify
+        of what failed.
 
     Raises
     ------
@@ -386,7 +390,9 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     ]
     # UPDATE
     _authenticated(sa, peer)
+    keep_tokens(sa, payloads)
     # REPLY
+    answer += token_payloads(sa)
     try:
         answer += _configure_and_answer_child(sa, payloads, now)
     except ExchangeError as error:

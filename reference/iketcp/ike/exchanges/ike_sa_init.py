@@ -333,10 +333,13 @@ def stateless_answer(
 
     Source: RFC 7296 §1.5, RFC 7296 §2.21.1
     """
-    return _stateless(request, (NotifyPayload(notify, data),))
+    return answer_in_the_clear(request, (NotifyPayload(notify, data),))
 
 
-def _stateless(request: Header, payloads: tuple[Payload, ...]) -> StatelessAnswer:
+def answer_in_the_clear(
+    request: Header, payloads: tuple[Payload, ...]
+) -> StatelessAnswer:
+    """Answer a request without an IKE SA. Source: RFC 7296 §1.5."""
     header = Header(
         spi_i=request.spi_i,
         spi_r=request.spi_r,
@@ -397,7 +400,7 @@ def _answer(
     # CHECK
     asked = admission.demand(context, header, payloads, path, now, half_open)
     if asked:
-        return _stateless(header, asked)
+        return answer_in_the_clear(header, asked)
     choice = choose_proposal(offer.proposals, context.policy.proposals, ke.method)
     suite = choice.suite
     if suite.ke != ke.method:

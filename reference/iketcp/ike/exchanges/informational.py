@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.outputs import ChildPreferred, ChildSendingStopped, Note
 from iketcp.ike.payload_set import notify_name
 from iketcp.ike.payloads import DeletePayload, NotifyPayload, Payload
@@ -66,6 +67,14 @@ class ShowConnection(CheckLiveness):
         Source: RFC 7296 §2.8
         """
         return [] if sa.is_usable or sa.state is IkeState.REKEYED else None
+
+
+class GiveToken(CheckLiveness):
+    """N(QCD_TOKEN) for an IKE SA that we made by a rekey. Source: RFC 6290 §4.3."""
+
+    def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
+        """Return the token, or nothing if we make none."""
+        return token_payloads(sa) or None if sa.is_usable else None
 
 
 class DeleteIkeSa(Exchange):
@@ -152,6 +161,7 @@ def answer_informational(sa: IkeSa, request: Received, now: float) -> list[Paylo
     Source: RFC 7296 §1.4.1, RFC 7296 §2.25.1
     """
     spis: list[bytes] = []
+    keep_tokens(sa, request.payloads)
     for payload in request.payloads:
         if isinstance(payload, DeletePayload) and payload.protocol == ProtocolId.ESP:
             for spi_out in payload.spis:

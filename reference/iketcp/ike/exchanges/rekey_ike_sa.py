@@ -24,9 +24,10 @@ from iketcp.errors import (
     MalformedMessageError,
     NoProposalChosenError,
 )
+from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.exchanges.child import nonce_of
 from iketcp.ike.exchanges.create_child_sa import raise_for_error
-from iketcp.ike.exchanges.informational import DeleteIkeSa
+from iketcp.ike.exchanges.informational import DeleteIkeSa, GiveToken
 from iketcp.ike.keys import derive_ike_keys, derive_rekeyed_skeyseed, prf_of
 from iketcp.ike.negotiation import (
     choose_proposal,
@@ -174,6 +175,8 @@ class RekeyIkeSa(Exchange):
             ours.sa.want(DeleteIkeSa("redundant after a simultaneous rekey"))
             return
         sa.hand_over(ours.sa, now)
+        keep_tokens(ours.sa, response.payloads)
+        ours.sa.want(GiveToken())
         sa.want(DeleteIkeSa("rekeyed"))
         if theirs is not None:
             theirs.sa.await_deletion(now)
@@ -233,7 +236,7 @@ def is_ike_rekey(request: Received) -> bool:
 
 
 def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payload]:
-    """Answer a request to replace the IKE SA: SA, Nr, KEr.
+    """Answer a request to replace the IKE SA: SA, Nr, KEr, [N(QCD_TOKEN)].
 
     Raises
     ------
@@ -273,4 +276,5 @@ def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payloa
         SaPayload((answer,)),
         NoncePayload(nr),
         KePayload(ke.method, ours.public_value),
+        *token_payloads(successor.sa),
     ]

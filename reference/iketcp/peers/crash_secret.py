@@ -1,0 +1,56 @@
+"""The secret behind the tokens of quick crash detection: read, or made the first time.
+
+Source: RFC 6290 §5.1
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from iketcp.errors import EnvironmentProblem
+from iketcp.ike.crash_detection import SECRET_SIZE
+
+
+def read_crash_secret(path: Path) -> tuple[bytes, str | None]:
+    """Return QCD_SECRET, 32 octets, and a complaint about its file, if there is one.
+
+    A missing file is made, for its owner only.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The file cannot be read or made, or does not hold 32 octets.
+
+    Source: RFC 6290 §5.1, RFC 6290 §9.1
+    """
+    try:
+        _make_once(path)
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            secret = file.read(SECRET_SIZE + 1)
+    except OSError as error:
+        raise EnvironmentProblem(
+            f"crash_secret_file {path} cannot be read or made: {error.strerror}"
+        ) from error
+    if len(secret) != SECRET_SIZE:
+        raise EnvironmentProblem(
+            f"crash_secret_file {path} does not hold {SECRET_SIZE} octets; remove it, "
+            "and a new one is made"
+        )
+    if mode & (stat.S_IRGRP | stat.S_IROTH):
+        return secret, (
+            f"{path} can be read by others (mode {mode:04o}), who could end every "
+            f"tunnel; run: chmod 600 {path}"
+        )
+    return secret, None
+
+
+def _make_once(path: Path) -> None:
+    """Write a secret to a new file; one that is there stays as it is."""
+    try:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+    except FileExistsError:
+        return
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(os.urandom(SECRET_SIZE))
