@@ -326,6 +326,42 @@ def test_candidates_may_overlap_and_be_cut_anywhere() -> None:
         assert search.verdict is None
 
 
+SIGN = b"\0\x10SPI.1234"
+FALSE, TRUE = SIGN + bytes(6), SIGN + b"12345!"
+LONG = b"\0\x40SPI.1234" + SIGN * 4 + bytes(13) + b"!"
+
+
+@pytest.mark.parametrize(
+    ("octets", "limit", "found_at"),
+    [
+        (FALSE * (CANDIDATE_LIMIT - 1) + TRUE, 2000, 16 * (CANDIDATE_LIMIT - 1)),
+        (FALSE * CANDIDATE_LIMIT + TRUE, 2000, None),
+        (FALSE * (CANDIDATE_LIMIT - 4) + LONG[:63] + b"." + TRUE, 2000, None),
+        (FALSE * (CANDIDATE_LIMIT - 5) + LONG, 2000, 16 * (CANDIDATE_LIMIT - 5)),
+        (FALSE * (CANDIDATE_LIMIT - 4) + LONG, 2000, None),
+        (LONG[:10] + TRUE + LONG[26:], 2000, 10),
+        (FALSE + TRUE, 35, 16),
+        (FALSE + TRUE, 34, None),
+    ],
+    ids=range(8),
+)
+def test_a_search_ends_at_the_same_octet_however_it_arrives(
+    octets: bytes, limit: int, found_at: int | None
+) -> None:
+    """[9329-3-segmentation] [9329-10-limit]: limits are places in the stream."""
+    octets = b"..." + octets  # the first octets belong to the message that failed
+    for step in (1, 7, len(octets)):
+        search = FrameSearch(signs_of([b"SPI."], []), limit, "reason")
+        at = 0
+        found = b""
+        while at < len(octets) and not found and search.verdict is None:
+            found = search.feed(octets[at : at + step], Everything())
+            at += step
+        where = None if not found else len(search.octets) - len(found) - 3
+        assert where == found_at
+        assert found or search.verdict is not None
+
+
 def test_an_spi_of_another_session_is_unknown() -> None:
     """[9329-6.1-share]: what does not belong on the connection is not found."""
     stage, id = up()

@@ -5,6 +5,10 @@ the non-ESP marker and the first half of a known IKE SPI. The two octets before 
 are then its Length, and with that its end is known, and its ICV can be checked. The
 search knows no keys: :class:`Known` says what is plausible and what is genuine.
 
+Where a search ends must not depend on how the octets were divided on the way. So its
+limits are places in the stream, and of two genuine messages that one is taken which
+ends first, as if the octets came one by one.
+
 Source: RFC 9329 §10
 """
 
@@ -18,7 +22,8 @@ from typing import Protocol
 from iketcp.stream import NON_ESP_MARKER
 
 CANDIDATE_LIMIT = 64
-"""Choice: so many plausible beginnings are tried in one search [9329-10-limit]."""
+"""Choice: so many plausible beginnings are tried in one search; the next one ends it
+[9329-10-limit]."""
 
 _LENGTH_SIZE = 2
 _SIGN_SIZE = 8
@@ -67,6 +72,12 @@ class FrameSearch:
     _noted_to: int = _LENGTH_SIZE + 1  # the message that failed is no candidate
     _candidates: list[int] = field(default_factory=list)
     _candidate_count: int = 0
+    _end: int = 0
+    """Where the search ends: behind the sign of one candidate too many."""
+
+    def __post_init__(self) -> None:
+        """Begin with the limit of octets alone."""
+        self._end = self.octet_limit
 
     @property
     def verdict(self) -> str | None:
@@ -74,10 +85,7 @@ class FrameSearch:
 
         Source: RFC 9329 §10
         """
-        is_spent = (
-            len(self.octets) >= self.octet_limit
-            or self._candidate_count > CANDIDATE_LIMIT
-        )
+        is_spent = len(self.octets) >= min(self.octet_limit, self._end)
         return f"{self.reason}, and no next message is found" if is_spent else None
 
     def feed(self, octets: bytes, known: Known) -> bytes:
@@ -92,24 +100,29 @@ class FrameSearch:
         """
         self.octets += octets
         self._note_candidates(known)
-        waiting = []
-        for at in self._candidates[:CANDIDATE_LIMIT]:
-            begin = at + _LENGTH_SIZE
-            end = at + int.from_bytes(self.octets[at:begin], "big")
-            if end > len(self.octets):
-                waiting.append(at)
-            elif known.is_genuine(bytes(self.octets[begin:end])):
+        here = min(len(self.octets), self._end)
+        ends = {at: at + self._length(at) for at in self._candidates}
+        for at in sorted(self._candidates, key=ends.__getitem__):
+            if ends[at] > here:
+                break
+            self._candidates.remove(at)
+            if known.is_genuine(bytes(self.octets[at + _LENGTH_SIZE : ends[at]])):
                 return bytes(self.octets[at:])
-        self._candidates = waiting
         return b""
 
+    def _length(self, at: int) -> int:
+        return int.from_bytes(self.octets[at : at + _LENGTH_SIZE], "big")
+
     def _note_candidates(self, known: Known) -> None:
-        """Note every place where a message may begin, each once."""
+        """Note every place where a message may begin, each once, and not too many."""
         for match in re.compile(self.signs).finditer(self.octets, self._noted_to):
             begin = match.start()
             sign = bytes(self.octets[begin : begin + _SIGN_SIZE])
             if sign.startswith(NON_ESP_MARKER) or known.is_plausible(sign):
-                self._candidates.append(begin - _LENGTH_SIZE)
                 self._candidate_count += 1
+                if self._candidate_count > CANDIDATE_LIMIT:
+                    self._end = min(self._end, begin + _SIGN_SIZE)
+                    return
+                self._candidates.append(begin - _LENGTH_SIZE)
         # a sign may be cut after its seventh octet
         self._noted_to = max(self._noted_to, len(self.octets) - _SIGN_SIZE + 1)

@@ -232,7 +232,7 @@ def _given_up(s: Script) -> None:
 
 
 def _candidates() -> Iterator[Script]:
-    for count in (CANDIDATES, CANDIDATES + 1):
+    for count in (CANDIDATES - 1, CANDIDATES + 1):  # the true one behind them counts
         is_too_many = count > CANDIDATES
         more: Json = GIVEN_UP if is_too_many else {}
         flags = "Forged Resync"
