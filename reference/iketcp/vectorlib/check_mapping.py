@@ -124,7 +124,7 @@ class Run:
         self._suites = suites_of(group)
         for session in test["sessions"]:
             self._install(session)
-        self._dropped = self._count()
+        self._dropped = dropped_by(self.endpoint)
 
     def _install(self, session: Json) -> None:
         ike, esp = self._suites
@@ -144,7 +144,7 @@ class Run:
             effects = self._pass(step["seconds"])
         else:
             self._settle(self._happen(step), effects)
-        dropped = self._count()
+        dropped = dropped_by(self.endpoint)
         new, self._dropped = dropped - self._dropped, dropped
         delays = [e.delay_seconds for e in effects if isinstance(e, OpenConnection)]
         return {
@@ -161,7 +161,7 @@ class Run:
             ],
             "dropped": sorted(new.items()),
             "open": sorted(self.endpoint.tables.streams),
-            "sessions": self._sessions(),
+            "sessions": sessions_of(self.endpoint),
         }
 
     def _settle(self, effects: Iterable[Effect], seen: list[Effect]) -> None:
@@ -227,33 +227,36 @@ class Run:
                 session.ike.want(CheckLiveness())
         return endpoint.time_passed(now)
 
-    def _sessions(self) -> list[Json]:
-        tables = self.endpoint.tables
-        return [
-            {
-                "current": session.current,
-                "ikeSas": sorted(
-                    [sa.spi_i.hex(), sa.spi_r.hex()] for sa in session.ike_sas
-                ),
-                "childSas": sorted(
-                    spi.hex()
-                    for spi, live in tables.children.items()
-                    if live.session is session
-                ),
-            }
-            for session in tables.sessions()
-        ]
 
-    def _count(self) -> Counter[str]:
-        """Count what has been dropped so far, in the file's words."""
-        counted: Counter[str] = Counter()
-        for reason, count in self.endpoint.counters.dropped.items():
-            if reason not in _UNCOUNTED:
-                counted[_REASONS.get(reason, reason)] += count
-        for live in self.endpoint.tables.children.values():
-            for reason in _PACKET_REASONS:
-                counted[reason] += live.esp.counters.dropped_in[reason]
-        return counted
+def sessions_of(endpoint: Endpoint) -> list[Json]:
+    """Describe the sessions of an endpoint, in the form in which they are compared."""
+    tables = endpoint.tables
+    return [
+        {
+            "current": session.current,
+            "ikeSas": sorted(
+                [sa.spi_i.hex(), sa.spi_r.hex()] for sa in session.ike_sas
+            ),
+            "childSas": sorted(
+                spi.hex()
+                for spi, live in tables.children.items()
+                if live.session is session
+            ),
+        }
+        for session in tables.sessions()
+    ]
+
+
+def dropped_by(endpoint: Endpoint) -> Counter[str]:
+    """Count what an endpoint has dropped so far, in the file's words."""
+    counted: Counter[str] = Counter()
+    for reason, count in endpoint.counters.dropped.items():
+        if reason not in _UNCOUNTED:
+            counted[_REASONS.get(reason, reason)] += count
+    for live in endpoint.tables.children.values():
+        for reason in _PACKET_REASONS:
+            counted[reason] += live.esp.counters.dropped_in[reason]
+    return counted
 
 
 def _sent(effects: Iterable[Effect]) -> list[list[object]]:
