@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from iketcp.eap.authenticator import EapAuthenticator
-from iketcp.eap.method import EapSetting
+from iketcp.eap.method import EapAuthenticatorPolicy, EapSetting
 from iketcp.eap.mschapv2 import MschapV2Authenticator, MschapV2Peer
 from iketcp.eap.mschapv2_values import nt_password_hash
 from iketcp.eap.openssl import OpenSslEngine, TlsCredentials
@@ -25,7 +25,7 @@ USERS = {
 
 
 def setting(identity=b"alice@example", is_eap_only=False, seed="eap"):
-    return EapSetting(identity, is_eap_only, NOW, ScriptedEntropy(seed))
+    return EapSetting(identity, is_eap_only, ScriptedEntropy(seed))
 
 
 # --- EAP-MSCHAPv2 -----------------------------------------------------------------
@@ -121,7 +121,7 @@ def tls_peer(own=CLIENT, names=(b"gw.example",), is_13=True, **others):
     given = credentials(own, **others)
     return {
         EapType.TLS: lambda s: TlsPeer(
-            OpenSslEngine(given, True, s.at, names, is_tls_13_allowed=is_13)
+            OpenSslEngine(given, True, NOW, names, is_tls_13_allowed=is_13)
         )
     }
 
@@ -130,7 +130,7 @@ def tls_authenticator(own=SERVER, is_13=True, **others):
     given = credentials(own, **others)
     return {
         EapType.TLS: lambda s: TlsAuthenticator(
-            OpenSslEngine(given, False, s.at, is_tls_13_allowed=is_13), s.identity
+            OpenSslEngine(given, False, NOW, is_tls_13_allowed=is_13), s.identity
         )
     }
 
@@ -143,11 +143,15 @@ class Conversation:
 
     def __init__(self, peer_methods, authenticator_methods, **how):
         asked = how.pop("is_identity_asked", False)
+        allowed = how.pop("identities", frozenset())
         named = how.pop("peer_identity", b"alice@example")
         other = setting(how.pop("claimed", b"alice@example"), **how)
         own = setting(named, **how)
         self.peer = EapPeer(own, peer_methods)
-        self.authenticator = EapAuthenticator(other, authenticator_methods, asked)
+        policy = EapAuthenticatorPolicy(
+            authenticator_methods, asked, identities=allowed
+        )
+        self.authenticator = EapAuthenticator(other, policy)
         self.messages = [self.authenticator.begin()]
 
     def step(self):

@@ -17,9 +17,10 @@ from eap_parts import (
 from iketcp.eap import authenticator as authenticator_module
 from iketcp.eap import peer as peer_module
 from iketcp.eap.authenticator import EapAuthenticator
+from iketcp.eap.method import EapAuthenticatorPolicy
 from iketcp.eap.packets import EapCode, EapPacket, EapType, decode_packet
 from iketcp.eap.peer import EapPeer
-from iketcp.errors import EapFailedError
+from iketcp.errors import EapFailedError, EapRefusedError
 
 SUCCESS, FAILURE = EapCode.SUCCESS, EapCode.FAILURE
 
@@ -37,9 +38,10 @@ def our_peer(**how):
 
 
 def our_authenticator(methods=None, is_identity_asked=False):
-    made = EapAuthenticator(
-        setting(), methods or password_authenticator(), is_identity_asked
+    policy = EapAuthenticatorPolicy(
+        methods or password_authenticator(), is_identity_asked
     )
+    made = EapAuthenticator(setting(), policy)
     return made, decode_packet(made.begin())
 
 
@@ -139,7 +141,7 @@ def test_request_after_success():
 
 
 def test_failure_at_once():
-    with pytest.raises(EapFailedError, match="answers EAP Failure"):
+    with pytest.raises(EapRefusedError, match="answers EAP Failure"):
         our_peer().receive(failure(3))
 
 
@@ -289,6 +291,21 @@ def test_authenticator_takes_no_requests():
     assert "no Response" in ended(made, request(first.identifier, EapType.IDENTITY))
 
 
+def test_only_those_who_may():
+    """A right password is not enough. RFC 7296 §2.16"""
+    for name in (b"alice@example", b"bob"):
+        talk = Conversation(
+            password_peer(),
+            password_authenticator(),
+            identities=frozenset({name}),
+        )
+        with contextlib.suppress(EapRefusedError):
+            talk.run()
+        assert talk.authenticator.is_successful == (name == b"alice@example")
+        assert talk.peer.is_successful == talk.authenticator.is_successful
+    assert "may not come in" in talk.authenticator.failure
+
+
 def test_nothing_comes_after_the_end():
     talk = Conversation(password_peer(), password_authenticator()).run()
     assert talk.authenticator.is_successful
@@ -306,7 +323,7 @@ def test_authenticator_does_not_ask_for_ever(monkeypatch):
 def test_authenticator_where_eap_is_all_there_is():
     """It begins with what is safe alone. RFC 5998 §4"""
     methods = {**password_authenticator(), **tls_authenticator()}
-    made = EapAuthenticator(setting(is_eap_only=True), methods)
+    made = EapAuthenticator(setting(is_eap_only=True), EapAuthenticatorPolicy(methods))
     assert decode_packet(made.begin()).type == EapType.TLS
 
 

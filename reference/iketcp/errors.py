@@ -273,9 +273,30 @@ class RefusedError(AuthenticationFailedError):
 
 
 class EapFailedError(AuthenticationFailedError):
-    """The EAP conversation failed. After EAP Failure nothing else is sent."""
+    """The EAP conversation failed.
+
+    Parameters
+    ----------
+    reason : str
+        For our log.
+    failure : bytes
+        The EAP Failure that the peer gets instead of a Notify; empty where we are not
+        the one who says it.
+
+    Source: RFC 7296 §2.16
+    """
 
     source = "RFC 7296 §2.16, RFC 3748 §4.2"
+
+    def __init__(self, reason: str, failure: bytes = b"") -> None:
+        super().__init__(reason)
+        self.failure = failure
+
+
+class EapRefusedError(EapFailedError):
+    """The authenticator said Failure: it need not be told."""
+
+    notify = None
 
 
 class InternalAddressFailureError(ExchangeError):

@@ -17,13 +17,12 @@ Source: RFC 3748 §5.3.1
 Source: RFC 7296 §3.16
 """
 
-from collections.abc import Mapping
 from dataclasses import replace
 
 from iketcp.eap.method import (
     AuthenticatorMethod,
+    EapAuthenticatorPolicy,
     EapSetting,
-    MakeAuthenticatorMethod,
     allowed,
 )
 from iketcp.eap.packets import EapCode, EapPacket, EapType, decode_packet
@@ -43,12 +42,10 @@ class EapAuthenticator:
     ----------
     setting : EapSetting
         ``identity`` is what the initiator says in IDi.
-    methods : Mapping[int, MakeAuthenticatorMethod]
-        What we are willing to use, by Type, in the order in which we ask; at least one
-        that is safe alone where EAP is all there is.
-    is_identity_asked : bool
-        Begin with a Request for the Identity. Peers whose IDi is but an address need
-        that; others should be spared it. Source: RFC 7296 §3.16.
+    policy : EapAuthenticatorPolicy
+        At least one method of it has to be safe alone where EAP is all there is. Peers
+        whose IDi is but an address need to be asked for their identity; others should
+        be spared it. Source: RFC 7296 §3.16.
 
     Source: RFC 3748 §4
     """
@@ -56,12 +53,11 @@ class EapAuthenticator:
     def __init__(
         self,
         setting: EapSetting,
-        methods: Mapping[int, MakeAuthenticatorMethod],
-        is_identity_asked: bool = False,
+        policy: EapAuthenticatorPolicy,
     ) -> None:
         self._setting = setting
-        self._untried = allowed(setting, methods)
-        self._is_identity_asked = is_identity_asked
+        self._policy = policy
+        self._untried = allowed(setting, policy.methods)
         self._method: AuthenticatorMethod | None = None
         self._is_method_agreed = False
         self._identifier = setting.entropy.draw("eap.identifier", 1)[0]
@@ -74,7 +70,7 @@ class EapAuthenticator:
 
     def begin(self) -> bytes:
         """Return the first Request, a whole EAP packet. Called once."""
-        if self._is_identity_asked:
+        if self._policy.is_identity_asked:
             return self._request(EapType.IDENTITY, b"")
         return self._begin_method(next(iter(self._untried)))
 
@@ -143,6 +139,8 @@ class EapAuthenticator:
             return self._request(method.eap_type, data)
         if not method.identity:
             raise EapFailedError(method.failure)
+        if not self._policy.may_enter(method.identity):
+            raise EapFailedError("who this is may not come in")
         self.is_over = self.is_successful = True
         return EapPacket(EapCode.SUCCESS, response.identifier).encode()
 

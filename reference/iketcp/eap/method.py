@@ -13,7 +13,6 @@ Source: RFC 5998 §4
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import ClassVar, TypeVar
 
 from iketcp.eap.packets import EapType
@@ -40,8 +39,6 @@ class EapSetting:
     is_eap_only: bool
     """EAP alone authenticates both ends, so only methods will do that are mutual,
     make a key and resist dictionary attacks. Source: RFC 5998 §4."""
-    at: datetime
-    """The time of day, with its zone: certificates are valid or not at this time."""
     entropy: Entropy = field(repr=False)
     """Labelled draws, with labels that begin with ``eap.``."""
 
@@ -153,3 +150,39 @@ MakePeerMethod = Callable[[EapSetting], PeerMethod]
 
 MakeAuthenticatorMethod = Callable[[EapSetting], AuthenticatorMethod]
 """Makes the asking end of a method: it knows the users, or whose certificates count."""
+
+
+@dataclass(frozen=True, slots=True)
+class EapPeerPolicy:
+    """How we prove who we are by EAP, as initiator. Source: RFC 7296 §2.16."""
+
+    identity: bytes
+    """What we answer to a Request for it."""
+    methods: Mapping[int, MakePeerMethod]
+    """What we are willing to use, by Type, the best first."""
+    is_eap_only: bool = False
+    """Offer that EAP alone authenticates the responder, too. Source: RFC 5998 §3."""
+
+
+@dataclass(frozen=True, slots=True)
+class EapAuthenticatorPolicy:
+    """How initiators prove who they are by EAP; they all have to.
+
+    Source: RFC 7296 §2.16
+    """
+
+    methods: Mapping[int, MakeAuthenticatorMethod]
+    """What we are willing to use, by Type, in the order in which we ask."""
+    is_identity_asked: bool = False
+    """Ask for the Identity first. Source: RFC 7296 §3.16."""
+    is_eap_only: bool = False
+    """Agree that EAP alone authenticates us, too. Source: RFC 5998 §3."""
+    identities: frozenset[bytes] = frozenset()
+    """Who may come in; empty: whoever a method knows."""
+
+    def may_enter(self, identity: bytes) -> bool:
+        """Tell whether one who proved to be ``identity`` is let in.
+
+        Source: RFC 7296 §2.16
+        """
+        return not self.identities or identity in self.identities

@@ -27,7 +27,7 @@ from iketcp.eap.packets import (
     EapType,
     decode_packet,
 )
-from iketcp.errors import EapFailedError, MalformedMessageError
+from iketcp.errors import EapFailedError, EapRefusedError, MalformedMessageError
 
 MAX_REQUESTS = 128
 """Choice: Requests we answer in one conversation; IKE asks for ten at least, and the
@@ -71,9 +71,11 @@ class EapPeer:
 
         Raises
         ------
+        EapRefusedError
+            The message is Failure.
         EapFailedError
-            The message is Failure, cannot be read or comes at the wrong time; or the
-            authenticator's proof is wrong.
+            It cannot be read or comes at the wrong time; or the authenticator's proof
+            is wrong.
 
         Source: RFC 3748 §4.1, RFC 3748 §4.2, RFC 5998 §3
         """
@@ -151,14 +153,12 @@ class EapPeer:
         method = self._method
         if packet.code != EapCode.SUCCESS:
             reason = method.failure if method is not None else ""
-            raise EapFailedError(reason or f"the peer answers EAP {_name(packet)}")
+            if packet.code == EapCode.FAILURE:
+                raise EapRefusedError(reason or "the peer answers EAP Failure")
+            raise EapFailedError("an EAP Response of an authenticator")
         if method is None or not method.may_succeed:
             reason = method.failure if method is not None else ""
             raise EapFailedError(reason or "EAP Success before the method is done")
         if packet.identifier != self._last_identifier:
             raise EapFailedError("EAP Success with another Identifier")
         self.is_successful = True
-
-
-def _name(packet: EapPacket) -> str:
-    return EapCode(packet.code).name.capitalize()

@@ -3,11 +3,13 @@
 Source: RFC 3748 §4, RFC 2759 §8, RFC 5216 §2.1.5
 """
 
-from datetime import UTC, datetime
-
 from iketcp.eap import mschapv2_packets, mschapv2_values
 from iketcp.eap.authenticator import EapAuthenticator
-from iketcp.eap.method import EapSetting, MakeAuthenticatorMethod
+from iketcp.eap.method import (
+    EapAuthenticatorPolicy,
+    EapSetting,
+    MakeAuthenticatorMethod,
+)
 from iketcp.eap.mschapv2 import MschapV2Authenticator, MschapV2Peer
 from iketcp.eap.mschapv2_packets import Challenge, Response, Verdict
 from iketcp.eap.packets import EapCode, EapType, decode_packet
@@ -15,11 +17,9 @@ from iketcp.eap.peer import EapPeer
 from iketcp.eap.tls import TlsAuthenticator, TlsEngine
 from iketcp.eap.tls_fragments import Reassembly, decode_fragment
 from iketcp.environment import ScriptedEntropy
-from iketcp.errors import EapFailedError, IketcpError, MalformedMessageError
+from iketcp.errors import EapFailedError, MalformedMessageError
 from iketcp.vectorlib.envelope import Json
 from iketcp.vectorlib.walk import compare, each, error_name, unhex
-
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def problems(document: Json) -> list[str]:
@@ -150,8 +150,8 @@ def check_conversation(test: Json) -> list[str]:
     while True:
         try:
             answer = peer.receive(said[-1])
-        except IketcpError as failure:
-            error = error_name(failure)
+        except EapFailedError:
+            error = "EapFailed"
             break
         if answer is None:
             break
@@ -173,7 +173,7 @@ def setting_of(test: Json, side: str) -> EapSetting:
         if label.startswith(f"{side}.")
     }
     (name,) = unhex(test, "name")
-    return EapSetting(name, False, EPOCH, ScriptedEntropy("none", draws))
+    return EapSetting(name, False, ScriptedEntropy("none", draws))
 
 
 def peer_of(test: Json) -> EapPeer:
@@ -195,7 +195,8 @@ def authenticator_of(test: Json) -> EapAuthenticator:
         methods[EapType.TLS] = lambda s: TlsAuthenticator(_Silent(), b"")
     methods[EapType.MSCHAPV2] = lambda s: MschapV2Authenticator(users, server, s)
     setting = setting_of(test, "authenticator")
-    return EapAuthenticator(setting, methods, test["isIdentityAsked"])
+    policy = EapAuthenticatorPolicy(methods, test["isIdentityAsked"])
+    return EapAuthenticator(setting, policy)
 
 
 CHECKED = {
