@@ -251,6 +251,12 @@ def test_nak_picks_another_method():
     assert talk.authenticator.is_successful
 
 
+def test_nak_skips_what_the_peer_does_not_take():
+    """Of three methods the last one. RFC 3748 §5.3.1"""
+    methods = {**tls_authenticator(), 21: None, **password_authenticator()}
+    assert Conversation(password_peer(), methods).run().peer.is_successful
+
+
 @pytest.mark.parametrize("wanted", [b"\0", b"", bytes([13, 21]), bytes([26])])
 def test_nak_with_nothing_for_us(wanted):
     """The method refused is not offered again."""

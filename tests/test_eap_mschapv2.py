@@ -151,7 +151,7 @@ def test_what_is_no_request(octets):
         "03 00",  # Success Response has nothing but its code
         "02 00 0036 30" + "00" * 49,  # Value-Size
         "02 00 0034 31" + "00" * 47,  # too short
-        "01 00 0014 10" + "11" * 16,
+        "01 00 0015 10" + "11" * 16,  # a Challenge
         "02 00 0137 31" + "00" * 49 + "61" * 257,  # a long name
     ],
 )

@@ -180,6 +180,11 @@ class EapAuthenticatorPolicy:
     identities: frozenset[bytes] = frozenset()
     """Who may come in; empty: whoever a method knows."""
 
+    @property
+    def can_be_alone(self) -> bool:
+        """EAP alone may do, and there is a method that is safe then. RFC 5998 §4."""
+        return self.is_eap_only and not SAFE_ALONE.isdisjoint(self.methods)
+
     def may_enter(self, identity: bytes) -> bool:
         """Tell whether one who proved to be ``identity`` is let in.
 

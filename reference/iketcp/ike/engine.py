@@ -18,6 +18,7 @@ from iketcp.environment import jitter
 from iketcp.errors import (
     AuthenticationFailedError,
     ChildSaNotFoundError,
+    EapFailedError,
     IketcpError,
     InvalidKePayloadError,
     MalformedMessageError,
@@ -33,6 +34,7 @@ from iketcp.ike.exchanges.create_child_sa import (
     RekeyChild,
     answer_create_child,
 )
+from iketcp.ike.exchanges.eap_rounds import EapRound, answer_eap_round
 from iketcp.ike.exchanges.ike_auth import IkeAuth, answer_ike_auth
 from iketcp.ike.exchanges.ike_sa_init import IkeSaInit
 from iketcp.ike.exchanges.informational import (
@@ -53,7 +55,7 @@ from iketcp.ike.message import Message
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.outputs import MessageAccepted, Note, SendMessage
 from iketcp.ike.payload_set import find_notify
-from iketcp.ike.payloads import NotifyPayload, Payload
+from iketcp.ike.payloads import EapPayload, NotifyPayload, Payload
 from iketcp.ike.reception import awaiting_exchange, take_in
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeState
@@ -212,6 +214,8 @@ def _check_authenticated(sa: IkeSa, header: Header) -> None:
     if sa.state is IkeState.IKE_AUTH_SENT:
         raise MessageIdError("a request of a peer that has not answered IKE_AUTH")
     is_awaited = sa.state is IkeState.IKE_SA_INIT_ANSWERED
+    if sa.eap is not None and header.exchange_type == ExchangeType.INFORMATIONAL:
+        return  # the initiator says that it gives up. RFC 7296 §2.21.2
     if is_awaited and header.exchange_type != ExchangeType.IKE_AUTH:
         raise MessageIdError("only IKE_AUTH may follow IKE_SA_INIT")
 
@@ -230,10 +234,12 @@ def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     if request.flaw is not None:
         raise request.flaw
     exchange = request.header.exchange_type
-    if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
-        return answer_ike_auth(sa, request, now)
     if exchange == ExchangeType.INFORMATIONAL:
         return answer_informational(sa, request, now)
+    if sa.eap is not None:
+        return answer_eap_round(sa, request, now)
+    if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
+        return answer_ike_auth(sa, request, now)
     if exchange != ExchangeType.CREATE_CHILD_SA:
         raise MalformedMessageError(f"exchange type {exchange} has no place here")
     if is_ike_rekey(request):
@@ -255,11 +261,11 @@ def _refuse(sa: IkeSa, header: Header, error: IketcpError) -> None:
     notify = error.notify or NotifyType.INVALID_SYNTAX
     spi = error.spi if isinstance(error, ChildSaNotFoundError) else b""
     is_authenticated = sa.state is not IkeState.IKE_SA_INIT_ANSWERED
+    answer: Payload = NotifyPayload(notify, error.notify_data, ProtocolId.ESP, spi)
+    if isinstance(error, EapFailedError) and error.failure:
+        answer = EapPayload(error.failure)
     sa.emit(Note("refused", {"notify": notify.name, "reason": str(error)}))
-    sa.send_response(
-        header.exchange_type,
-        [NotifyPayload(notify, error.notify_data, ProtocolId.ESP, spi)],
-    )
+    sa.send_response(header.exchange_type, [answer])
     if error.scope is Scope.IKE_SA or not is_authenticated:
         sa.close(str(error))
 
@@ -300,14 +306,16 @@ def _take_response(sa: IkeSa, response: Received, now: float) -> None:
 
 
 def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:
-    """Go on after IKE_AUTH: make the other Child SAs.
+    """Go on after IKE_AUTH: with the next round of EAP, or with the other Child SAs.
 
     Choice: an IKE SA whose first Child SA was refused is of no use; RFC 7296 §2.21.2
     lets policy delete it.
     """
     if exchange.exchange_type == ExchangeType.CREATE_CHILD_SA:
         sa.trouble_since = None
-    if isinstance(exchange, IkeAuth):
+    if sa.eap is not None and isinstance(exchange, IkeAuth):
+        sa.want(EapRound(exchange), is_urgent=True)
+    elif isinstance(exchange, IkeAuth):
         if not sa.children:
             sa.want(DeleteIkeSa("the Child SA was refused"))
         for policy in sa.policy.children[1:]:

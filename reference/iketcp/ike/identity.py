@@ -119,6 +119,23 @@ class Identity:
             return False
 
 
+def eap_identity(data: bytes) -> str:
+    """Write who EAP says that somebody is; two never look alike, nor like others.
+
+    A name of an EAP method may be any octets. What cannot be printed, or has spaces,
+    is shown in hexadecimal.
+
+    Source: RFC 7296 §2.16
+    """
+    try:
+        text = data.decode()
+    except ValueError:
+        text = ""
+    if text and text.isprintable() and " " not in text:
+        return f"eap:{text}"
+    return f"eap-hex:{data.hex()}"
+
+
 def _parse_address(text: str) -> bytes | None:
     """Return the octets of an IP address, or ``None``; a zone is no part of one."""
     try:

@@ -6,6 +6,7 @@ Source: RFC 4301 §4.4 (SPD and PAD), RFC 7296 §2.8 (lifetimes are local policy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
 from iketcp.ike.identity import Identity
 from iketcp.ike.proposals import Proposal
 from iketcp.selectors import TrafficSelector
@@ -74,6 +75,10 @@ class IkePolicy:
     """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""
     liveness_seconds: float | None = 30.0
     """An empty INFORMATIONAL after this long without a protected message."""
+    eap_peer: EapPeerPolicy | None = None
+    """As initiator we prove who we are by EAP. Source: RFC 7296 §2.16."""
+    eap_authenticator: EapAuthenticatorPolicy | None = None
+    """As responder we ask EAP of every initiator, and take no AUTH before it."""
     request_families: tuple[int, ...] = ()
     """IP versions (4, 6) of which the initiator asks an address."""
     pool: PoolPolicy | None = None

@@ -20,6 +20,8 @@ from typing import ClassVar
 
 from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
+from iketcp.eap.authenticator import EapAuthenticator
+from iketcp.eap.peer import EapPeer
 from iketcp.errors import IketcpError
 from iketcp.ike.context import IkeContext
 from iketcp.ike.fragments import Reassembly, seal_in_pieces
@@ -155,6 +157,16 @@ class Child:
         self.replaced_by = successor.spi_in
 
 
+@dataclass(frozen=True, slots=True)
+class EapUnderWay:
+    """EAP in IKE_AUTH, until both peers are authenticated. Source: RFC 7296 §2.16."""
+
+    conversation: EapPeer | EapAuthenticator
+    """Our end of it."""
+    request: tuple[Payload, ...] = ()
+    """What the initiator asked for when it began: the responder's to keep."""
+
+
 @dataclass(slots=True)
 class _Task:
     exchange: Exchange
@@ -226,6 +238,7 @@ class IkeSa:
         self.remote_hash_algorithms: tuple[int, ...] = ()
         self.crash_tokens: tuple[bytes, ...] = ()
         """Whoever shows one of them has lost this IKE SA. Source: RFC 6290 §3."""
+        self.eap: EapUnderWay | None = None
         self.id_after_ike_auth: int | None = None
         """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
 
@@ -300,9 +313,16 @@ class IkeSa:
             # deleted by the peer, who has the heir, or out of patience. RFC 7296 §2.8
             self.heir.is_known_to_peer = True
         self.local_init_message = self.remote_init_message = b""
+        self.end_eap()
         self.request_fragments.clear()
         self.response_fragments.clear()
         self.emit(Closed(reason, is_local_wish))
+
+    def end_eap(self) -> None:
+        """Forget what EAP made; a key of its is for AUTH only. RFC 7296 §2.16."""
+        if self.eap is not None:
+            self.eap.conversation.forget()
+        self.eap = None
 
     def hand_over(self, heir: IkeSa, now: float) -> None:
         """Give the Child SAs, and what we still wanted, to the IKE SA of a rekey.

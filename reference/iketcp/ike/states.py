@@ -6,6 +6,7 @@ the caller's. Nothing here knows messages, keys or time.
 
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.8
+Source: RFC 7296 §2.16
 Source: RFC 7296 §2.21
 Source: RFC 7296 §2.25
 """
@@ -32,6 +33,7 @@ class IkeEvent(Enum):
     SEND_IKE_SA_INIT = "we begin"
     ANSWER_IKE_SA_INIT = "we answer an IKE_SA_INIT request"
     SEND_IKE_AUTH = "we send IKE_AUTH"
+    ANSWER_EAP = "we answer a round of EAP"
     AUTHENTICATE = "both peers are authenticated"
     REKEY = "a new IKE SA took over"
     SEND_DELETE = "we ask to delete it"
@@ -47,6 +49,9 @@ IKE_TRANSITIONS: dict[tuple[IkeState, IkeEvent], IkeState] = {
     (_I.CREATED, _E.ANSWER_IKE_SA_INIT): _I.IKE_SA_INIT_ANSWERED,  # RFC 7296 §1.2
     # second exchange
     (_I.IKE_SA_INIT_SENT, _E.SEND_IKE_AUTH): _I.IKE_AUTH_SENT,  # RFC 7296 §1.2
+    # with EAP in several rounds
+    (_I.IKE_AUTH_SENT, _E.SEND_IKE_AUTH): _I.IKE_AUTH_SENT,  # RFC 7296 §2.16
+    (_I.IKE_SA_INIT_ANSWERED, _E.ANSWER_EAP): _I.IKE_SA_INIT_ANSWERED,  # RFC 7296 §2.16
     (_I.IKE_AUTH_SENT, _E.AUTHENTICATE): _I.ESTABLISHED,  # RFC 7296 §2.15
     (_I.IKE_SA_INIT_ANSWERED, _E.AUTHENTICATE): _I.ESTABLISHED,  # RFC 7296 §2.15
     # an IKE SA made by a rekey is born authenticated

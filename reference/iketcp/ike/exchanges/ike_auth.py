@@ -4,31 +4,40 @@ Both peers sign what they said in IKE_SA_INIT. The request may also ask for addr
 which the responder hands out from its pool. If authentication succeeds and the rest
 does not, the IKE SA stands all the same.
 
+A request without AUTH asks for EAP. What follows then is in
+:mod:`iketcp.ike.exchanges.eap_rounds`.
+
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.15
+Source: RFC 7296 §2.16
 Source: RFC 7296 §2.19
 Source: RFC 7296 §2.21.2
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Sequence
-from ipaddress import IPv4Interface, IPv6Interface, ip_address
 from typing import ClassVar
 
 from iketcp.crypto.prf import Prf
+from iketcp.eap.authenticator import EapAuthenticator
+from iketcp.eap.method import EapSetting
+from iketcp.eap.peer import EapPeer
 from iketcp.errors import (
     AuthenticationFailedError,
     ExchangeError,
     FailedCpRequiredError,
-    InternalAddressFailureError,
     MalformedMessageError,
     RefusedError,
 )
-from iketcp.ike.address_pool import AddressPool
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
-from iketcp.ike.configuration import ConfigurationAttribute
 from iketcp.ike.crash_detection import keep_tokens, token_payloads
+from iketcp.ike.exchanges.assignment import (
+    assign,
+    configuration_request,
+    read_assignment,
+)
 from iketcp.ike.exchanges.child import (
     ChildOffer,
     accept_child,
@@ -45,42 +54,28 @@ from iketcp.ike.payload_set import (
     find,
     find_error,
     find_identity,
+    find_notify,
     need,
     notify_name,
 )
 from iketcp.ike.payloads import (
     AuthPayload,
     ConfigurationPayload,
+    EapPayload,
     IdPayload,
     NotifyPayload,
     Payload,
     PsPayload,
     SaPayload,
 )
-from iketcp.ike.sa import Exchange, IkeSa, Received
+from iketcp.ike.sa import EapUnderWay, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
     AuthMethod,
-    ConfigurationAttributeType,
     ConfigurationType,
     ExchangeType,
     NotifyType,
 )
-
-Interface = IPv4Interface | IPv6Interface
-
-_ATTRIBUTES = {
-    4: (
-        ConfigurationAttributeType.INTERNAL_IP4_ADDRESS,
-        ConfigurationAttributeType.INTERNAL_IP4_DNS,
-    ),
-    6: (
-        ConfigurationAttributeType.INTERNAL_IP6_ADDRESS,
-        ConfigurationAttributeType.INTERNAL_IP6_DNS,
-    ),
-}
-"""Address and DNS attribute by IP version. Source: RFC 7296 §3.15.1."""
-
 
 # --- authentication ----------------------------------------------------------------
 
@@ -107,7 +102,8 @@ def _octets_of(sa: IkeSa, identity: IdPayload, is_ours: bool) -> bytes:
     return signed_octets(_prf(sa), message, nonce, sk_p, identity.encode_body())
 
 
-def _local_id_payload(sa: IkeSa) -> IdPayload:
+def local_id_payload(sa: IkeSa) -> IdPayload:
+    """Make IDi or IDr, whichever is ours."""
     identity = sa.policy.local_identity
     return IdPayload(sa.is_original_initiator, identity.id_type, identity.data)
 
@@ -139,9 +135,7 @@ def _verify_peer(sa: IkeSa, identity: IdPayload, auth: AuthPayload) -> Identity:
     Source: RFC 7296 §2.15, RFC 7296 §2.21.2
     """
     peer = Identity(identity.id_type, identity.data)
-    expected = sa.policy.remote_identity
-    if expected is not None and peer != expected:
-        raise AuthenticationFailedError(f"the peer is {peer}, not {expected}")
+    _check_expected(sa, peer)
     if auth.method != AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE:
         raise AuthenticationFailedError(f"Auth Method {auth.method} is not supported")
     secret = _secret_for(sa, peer)
@@ -151,103 +145,58 @@ def _verify_peer(sa: IkeSa, identity: IdPayload, auth: AuthPayload) -> Identity:
     return peer
 
 
-def _authenticated(sa: IkeSa, peer: Identity) -> None:
+def _check_expected(sa: IkeSa, peer: Identity) -> None:
+    """Refuse a peer that claims to be another than we expect."""
+    expected = sa.policy.remote_identity
+    if expected is not None and peer != expected:
+        raise AuthenticationFailedError(f"the peer is {peer}, not {expected}")
+
+
+def eap_auth(sa: IkeSa, msk: bytes, identity: IdPayload, is_ours: bool) -> AuthPayload:
+    """Make AUTH of one side after EAP.
+
+    The shared secret is the MSK, or SK_pi and SK_pr where the method made no key.
+
+    Source: RFC 7296 §2.16
+    """
+    if sa.keys is None:
+        raise LookupError("no keys yet")  # pragma: no cover
+    is_initiators = sa.is_original_initiator == is_ours
+    secret = msk or (sa.keys.sk_pi if is_initiators else sa.keys.sk_pr)
+    return AuthPayload(
+        AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
+        _auth_value(sa, identity, is_ours, secret),
+    )
+
+
+def check_eap_auth(
+    sa: IkeSa, msk: bytes, identity: IdPayload, auth: AuthPayload
+) -> None:
+    """Check the other side's AUTH after EAP.
+
+    Raises
+    ------
+    AuthenticationFailedError
+        It is not what EAP made.
+
+    Source: RFC 7296 §2.16
+    """
+    expected = eap_auth(sa, msk, identity, is_ours=False)
+    is_right = hmac.compare_digest(expected.data, auth.data)
+    if auth.method != expected.method or not is_right:
+        raise AuthenticationFailedError("AUTH does not fit the key that EAP made")
+
+
+def authenticated(sa: IkeSa, peer: str) -> None:
     """Both sides are who they say: the IKE SA stands."""
-    sa.remote_identity = str(peer)
+    sa.remote_identity = peer
+    sa.end_eap()
     if not sa.is_original_initiator:
         sa.id_after_ike_auth = sa.answered.expected + 1
     sa.local_init_message = sa.remote_init_message = b""
     sa.state_deadline = None
     sa.transition(IkeEvent.AUTHENTICATE)
     sa.emit(Established(sa.remote_identity))
-
-
-# --- Configuration payload ------------------------------------------------------------
-
-
-def configuration_request(families: Sequence[int]) -> ConfigurationPayload:
-    """Ask for an address and name servers of each IP version. RFC 7296 §2.19."""
-    attributes = [
-        ConfigurationAttribute(kind, b"") for f in families for kind in _ATTRIBUTES[f]
-    ]
-    return ConfigurationPayload(ConfigurationType.CFG_REQUEST, tuple(attributes))
-
-
-def _assign(
-    sa: IkeSa, pool: AddressPool, request: ConfigurationPayload
-) -> ConfigurationPayload:
-    """Lease what is asked for and make CFG_REPLY.
-
-    Raises
-    ------
-    InternalAddressFailureError
-        Not a single address could be given.
-
-    Source: RFC 7296 §2.19, RFC 7296 §3.15.4
-    """
-    asked = {attribute.type for attribute in request.attributes}
-    attributes, leased = [], []
-    for version, (address_type, dns_type) in _ATTRIBUTES.items():
-        if address_type in asked:
-            try:
-                lease = pool.lease(sa.remote_identity, version)
-            except InternalAddressFailureError:
-                continue
-            leased.append(lease)
-            attributes += _address_attributes(lease)
-        if dns_type in asked:
-            attributes += [
-                ConfigurationAttribute(dns_type, server.packed)
-                for server in map(ip_address, pool.dns_servers)
-                if server.version == version
-            ]
-    if not leased:
-        raise InternalAddressFailureError("the pool has no address to give")
-    sa.assigned = tuple(leased)
-    return ConfigurationPayload(ConfigurationType.CFG_REPLY, tuple(attributes))
-
-
-def _address_attributes(lease: Interface) -> list[ConfigurationAttribute]:
-    """Encode an address: 4 octets, or 16 octets and a prefix length.
-
-    Source: RFC 7296 §3.15.1
-    """
-    kind = _ATTRIBUTES[lease.version][0]
-    if isinstance(lease, IPv6Interface):
-        value = lease.ip.packed + bytes([lease.network.prefixlen])
-        return [ConfigurationAttribute(kind, value)]
-    netmask = ConfigurationAttributeType.INTERNAL_IP4_NETMASK
-    return [
-        ConfigurationAttribute(kind, lease.ip.packed),
-        ConfigurationAttribute(netmask, lease.netmask.packed),
-    ]
-
-
-def read_assignment(
-    reply: ConfigurationPayload,
-) -> tuple[tuple[Interface, ...], tuple[str, ...]]:
-    """Read addresses and name servers from a decoded CFG_REPLY.
-
-    Sizes were checked when it was decoded. An IPv4 address becomes a host address
-    (/32): what is reachable besides it follows from the Traffic Selectors, not from the
-    netmask.
-
-    Source: RFC 7296 §3.15.1
-    """
-    addresses: list[Interface] = []
-    servers: list[str] = []
-    kinds = ConfigurationAttributeType
-    for attribute in reply.attributes:
-        value = attribute.value
-        if not value:
-            continue  # the responder has none to give
-        if attribute.type == kinds.INTERNAL_IP4_ADDRESS:
-            addresses.append(IPv4Interface((value, 32)))
-        elif attribute.type == kinds.INTERNAL_IP6_ADDRESS:
-            addresses.append(IPv6Interface((value[:16], value[16])))
-        elif attribute.type in (kinds.INTERNAL_IP4_DNS, kinds.INTERNAL_IP6_DNS):
-            servers.append(str(ip_address(value)))
-    return tuple(addresses), tuple(servers)
 
 
 # --- initiator ------------------------------------------------------------------------
@@ -259,41 +208,51 @@ class IkeAuth(Exchange):
     exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_AUTH
 
     def __init__(self, solution: bytes | None = None) -> None:
-        self._offer: ChildOffer | None = None
+        self.offer: ChildOffer | None = None
         self._solution = solution
+        self.responder: IdPayload | None = None
+        """IDr as it came, kept while EAP goes on."""
+        self.eap_response = b""
+        """What we say next in EAP; empty once it is over, or where there is none."""
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [PS,] IDi, [IDr,] AUTH, [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
+        """Make [PS,] IDi, [IDr,] [AUTH,] [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
 
-        Source: RFC 7296 §1.2, RFC 8019 §7.2.2
+        Source: RFC 7296 §1.2, RFC 7296 §2.16, RFC 8019 §7.2.2
         """
-        ours = _local_id_payload(sa)
+        ours = local_id_payload(sa)
         payloads: list[Payload] = [ours]
         if self._solution is not None:
             payloads.insert(0, PsPayload(self._solution))
         expected = sa.policy.remote_identity
         if expected is not None:
             payloads.append(IdPayload(False, expected.id_type, expected.data))
-            secret = _secret_for(sa, expected)
-        else:
-            secret = self._only_secret(sa)
-        payloads.append(
-            AuthPayload(
-                AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
-                _auth_value(sa, ours, True, secret),
-            )
-        )
+        payloads += self._own_proof(sa, ours)
         payloads += token_payloads(sa)
         if sa.policy.request_families:
             payloads.append(configuration_request(sa.policy.request_families))
-        self._offer = offer_child(sa, sa.policy.children[0], sa.ni)
+        self.offer = offer_child(sa, sa.policy.children[0], sa.ni)
         sa.transition(IkeEvent.SEND_IKE_AUTH)
-        return payloads + self._offer.payloads()
+        return payloads + self.offer.payloads()
 
     @property
     def awaited_spi(self) -> bytes:
         """SPI (in) of the Child SA it asks for, 4 octets; empty before the request."""
-        return b"" if self._offer is None else self._offer.spi_in
+        return b"" if self.offer is None else self.offer.spi_in
+
+    def _own_proof(self, sa: IkeSa, ours: IdPayload) -> list[Payload]:
+        """Return AUTH; or nothing of the kind, which asks for EAP.
+
+        Source: RFC 7296 §2.16, RFC 5998 §3
+        """
+        eap = sa.policy.eap_peer
+        if eap is not None:
+            only = NotifyPayload(NotifyType.EAP_ONLY_AUTHENTICATION)
+            return [only] if eap.is_eap_only else []
+        expected = sa.policy.remote_identity
+        secret = _secret_for(sa, expected) if expected else self._only_secret(sa)
+        value = _auth_value(sa, ours, True, secret)
+        return [AuthPayload(AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, value)]
 
     @staticmethod
     def _only_secret(sa: IkeSa) -> bytes:
@@ -319,13 +278,49 @@ class IkeAuth(Exchange):
         payloads = response.payloads
         identity = find_identity(payloads, is_initiator=False)
         auth = find(payloads, AuthPayload)
-        error = find_error(payloads)
+        eap = find(payloads, EapPayload)
+        if eap is not None and identity is not None:
+            self._begin_eap(sa, identity, auth, eap)
+            return
         if identity is None or auth is None:
-            if error is not None:
-                raise RefusedError(f"the peer answers {notify_name(error)}")
-            raise MalformedMessageError("neither AUTH nor an error")
-        _authenticated(sa, _verify_peer(sa, identity, auth))
+            raise refusal(payloads)
+        if sa.policy.eap_peer is not None:
+            raise AuthenticationFailedError("the peer asks for no proof of ours")
+        authenticated(sa, str(_verify_peer(sa, identity, auth)))
+        self.take_child(sa, payloads, now)
+
+    def _begin_eap(
+        self, sa: IkeSa, identity: IdPayload, auth: AuthPayload | None, eap: EapPayload
+    ) -> None:
+        """Authenticate the responder, unless EAP will; then answer its first Request.
+
+        Raises
+        ------
+        AuthenticationFailedError
+            We did not ask for EAP; or the responder proves nothing, and we did not
+            offer that EAP will do for it, too.
+
+        Source: RFC 7296 §2.16, RFC 5998 §3
+        """
+        policy = sa.policy.eap_peer
+        if policy is None:
+            raise AuthenticationFailedError("the peer begins EAP, unasked")
+        if auth is not None:
+            _verify_peer(sa, identity, auth)
+        elif policy.is_eap_only:
+            _check_expected(sa, Identity(identity.id_type, identity.data))
+        else:
+            raise AuthenticationFailedError("the peer begins EAP without any proof")
+        setting = EapSetting(policy.identity, auth is None, sa.context.entropy)
+        conversation = EapPeer(setting, policy.methods)
+        sa.eap = EapUnderWay(conversation)
+        self.responder = identity
+        self.eap_response = conversation.receive(eap.message) or b""
+
+    def take_child(self, sa: IkeSa, payloads: Sequence[Payload], now: float) -> None:
+        """Take what follows AUTH: the peer's token, addresses and the Child SA."""
         keep_tokens(sa, payloads)
+        error = find_error(payloads)
         if error is not None:
             self._child_failed(sa, notify_name(error))
             return
@@ -333,10 +328,10 @@ class IkeAuth(Exchange):
         if reply is not None and reply.type == ConfigurationType.CFG_REPLY:
             sa.assigned, servers = read_assignment(reply)
             sa.emit(Assigned(sa.assigned, servers))
-        if self._offer is None:
+        if self.offer is None:
             raise LookupError("a response without request")  # pragma: no cover
         try:
-            child = accept_child(sa, self._offer, payloads, (sa.ni, sa.nr), now)
+            child = accept_child(sa, self.offer, payloads, (sa.ni, sa.nr), now)
         except ExchangeError as failure:
             self._child_failed(sa, str(failure))
             return
@@ -347,17 +342,25 @@ class IkeAuth(Exchange):
         sa.emit(ChildFailed(sa.policy.children[0].name, reason))
 
 
+def refusal(payloads: Sequence[Payload]) -> Exception:
+    """Make the error of a response that lacks what it should have."""
+    error = find_error(payloads)
+    if error is not None:
+        return RefusedError(f"the peer answers {notify_name(error)}")
+    return MalformedMessageError("neither AUTH nor an error")
+
+
 # --- responder ------------------------------------------------------------------------
 
 
 def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
-    """Answer an IKE_AUTH request.
+    """Answer the first IKE_AUTH request.
 
     Returns
     -------
     list[Payload]
         IDr, AUTH, [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,] SA, TSi, TSr or the Notify
-        of what failed.
+        of what failed; or IDr, [AUTH,] EAP.
 
     Raises
     ------
@@ -374,32 +377,69 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     auth = find(payloads, AuthPayload)
     if identity is None:
         raise MalformedMessageError("no IDi")
-    if auth is None:
-        # without AUTH the initiator asks for EAP
-        raise AuthenticationFailedError("no AUTH: EAP is not supported")
     need(payloads, SaPayload)
     # CHECK
+    if auth is None:
+        return _begin_eap(sa, identity, payloads)
+    if sa.policy.eap_authenticator is not None:
+        raise AuthenticationFailedError("AUTH before EAP: everybody has to use EAP")
     peer = _verify_peer(sa, identity, auth)
-    ours = _local_id_payload(sa)
-    answer: list[Payload] = [
-        ours,
-        AuthPayload(
-            AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
-            _auth_value(sa, ours, True, _secret_for(sa, peer)),
-        ),
-    ]
+    answer = _responders_proof(sa, peer)
     # UPDATE
-    _authenticated(sa, peer)
-    keep_tokens(sa, payloads)
+    authenticated(sa, str(peer))
     # REPLY
-    answer += token_payloads(sa)
+    return answer + give_child(sa, payloads, now)
+
+
+def _responders_proof(sa: IkeSa, peer: Identity) -> list[Payload]:
+    """Return IDr and AUTH."""
+    ours = local_id_payload(sa)
+    value = _auth_value(sa, ours, True, _secret_for(sa, peer))
+    return [ours, AuthPayload(AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, value)]
+
+
+def _begin_eap(
+    sa: IkeSa, identity: IdPayload, payloads: Sequence[Payload]
+) -> list[Payload]:
+    """Answer a request without AUTH: IDr, [AUTH,] EAP.
+
+    The Child SA and addresses have to wait; the request is kept until then. We prove
+    who we are first, unless both sides agree that EAP does that, too.
+
+    Raises
+    ------
+    AuthenticationFailedError
+        There is no EAP here, or no secret to prove ourselves with.
+
+    Source: RFC 7296 §2.16, RFC 5998 §3
+    """
+    policy = sa.policy.eap_authenticator
+    if policy is None:
+        raise AuthenticationFailedError("no AUTH, and there is no EAP here")
+    offer = find_notify(payloads, NotifyType.EAP_ONLY_AUTHENTICATION)
+    is_eap_only = offer is not None and policy.can_be_alone
+    peer = Identity(identity.id_type, identity.data)
+    answer = [local_id_payload(sa)] if is_eap_only else _responders_proof(sa, peer)
+    setting = EapSetting(identity.data, is_eap_only, sa.context.entropy)
+    conversation = EapAuthenticator(setting, policy)
+    sa.eap = EapUnderWay(conversation, tuple(payloads))
+    sa.transition(IkeEvent.ANSWER_EAP)
+    return [*answer, EapPayload(conversation.begin())]
+
+
+def give_child(sa: IkeSa, payloads: Sequence[Payload], now: float) -> list[Payload]:
+    """Return what follows AUTH: our token, addresses and the Child SA.
+
+    What fails leaves its Notify, and the IKE SA stands. Source: RFC 7296 §2.21.2
+    """
+    keep_tokens(sa, payloads)
     try:
-        answer += _configure_and_answer_child(sa, payloads, now)
+        child = _configure_and_answer_child(sa, payloads, now)
     except ExchangeError as error:
         notify = error.notify or NotifyType.NO_PROPOSAL_CHOSEN
-        answer.append(NotifyPayload(notify, error.notify_data))
         sa.emit(ChildFailed("", str(error)))
-    return answer
+        child = [NotifyPayload(notify, error.notify_data)]
+    return [*token_payloads(sa), *child]
 
 
 def _configure_and_answer_child(
@@ -411,7 +451,7 @@ def _configure_and_answer_child(
     is_asked = request is not None and request.type == ConfigurationType.CFG_REQUEST
     pool = sa.context.pool
     if request is not None and is_asked and pool is not None:
-        answer.append(_assign(sa, pool, request))
+        answer.append(assign(sa, pool, request))
     elif pool is not None and all(
         policy.is_narrowed_to_assigned_address for policy in sa.policy.children
     ):

@@ -194,6 +194,8 @@ def _delete_child(sa: IkeSa, spi_out: bytes) -> list[bytes]:
 def ends_ike_sa(sa: IkeSa, request: Received) -> str | None:
     """Return why this request ends the IKE SA, or ``None``.
 
+    Amid EAP the same is meant by it as right after IKE_AUTH.
+
     Source: RFC 7296 §1.4.1, RFC 7296 §2.21.2
     """
     if request.header.exchange_type != ExchangeType.INFORMATIONAL:
@@ -204,7 +206,9 @@ def ends_ike_sa(sa: IkeSa, request: Received) -> str | None:
         if (
             isinstance(payload, NotifyPayload)
             and payload.notify_type in FATAL_AFTER_IKE_AUTH
-            and request.header.message_id == sa.id_after_ike_auth
+            and (
+                request.header.message_id == sa.id_after_ike_auth or sa.eap is not None
+            )
         ):
             return f"the peer says {notify_name(payload)}"
     return None
