@@ -10,6 +10,7 @@ from iketcp.vectorlib.message_case import Case, MessageGroup, as_test
 from iketcp.vectorlib.message_cases import valid
 from iketcp.vectorlib.message_cases_broken import broken
 from iketcp.vectorlib.message_cases_crash import crash_detection
+from iketcp.vectorlib.message_cases_eap import eap_rounds
 from iketcp.vectorlib.message_cases_fragment import fragmentation
 from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
@@ -27,7 +28,7 @@ def build() -> VectorFile:
     Source: RFC 7296 §3
     """
     cases = [*valid(), *odd(), *broken(), *puzzles(), *wrong_solutions()]
-    cases += [*implicit_iv(), *fragmentation(), *crash_detection()]
+    cases += [*implicit_iv(), *fragmentation(), *crash_detection(), *eap_rounds()]
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):
