@@ -78,18 +78,18 @@ def issue(
     return builder.sign(signing_key, hashes.SHA256()), key
 
 
-def revocation_list(authority, revoked=()):
+def revocation_list(authority, revoked=(), now=NOW):
     certificate, key = authority
     builder = (
         x509.CertificateRevocationListBuilder()
         .issuer_name(certificate.subject)
-        .last_update(NOW - timedelta(hours=1))
-        .next_update(NOW + timedelta(days=7))
+        .last_update(now - timedelta(hours=1))
+        .next_update(now + timedelta(days=7))
     )
     for each in revoked:
         entry = x509.RevokedCertificateBuilder().serial_number(each.serial_number)
         builder = builder.add_revoked_certificate(
-            entry.revocation_date(NOW - timedelta(hours=2)).build()
+            entry.revocation_date(now - timedelta(hours=2)).build()
         )
     return builder.sign(key, hashes.SHA256())
 

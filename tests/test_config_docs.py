@@ -39,21 +39,30 @@ def test_declarations_are_sound(table: Table, key: Key) -> None:
 
 def installed(folder: Path, role: Role, is_uncommented: bool = False) -> Path:
     """Copy an example beside a secret, with its commented keys switched on or not."""
-    text = (EXAMPLES / f"{role}.toml").read_text("utf-8")
+    return installed_example(folder, f"{role}.toml", is_uncommented)
+
+
+def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> Path:
+    """Copy any example beside what it names."""
+    text = (EXAMPLES / name).read_text("utf-8")
     if is_uncommented:
         text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
     write(folder / "laptop.psk", SECRET)
+    write(folder / "gateway.psk", SECRET)
+    write(folder / "users.toml", b'"alice@example" = "correct horse"\n')
+    write(folder / "alice.password", b"correct horse\n")
     for hook in ("up.sh", "down.sh"):
         write(folder / hook, b"#!/bin/sh\n", 0o700)
-    return write(folder / f"{role}.toml", text.encode())
+    return write(folder / name, text.encode())
 
 
 @pytest.mark.parametrize("role", ROLES)
 def test_examples_work(role: Role, tmp_path: Path) -> None:
     """Without a change, and with every commented key switched on."""
-    plain = load(installed(tmp_path, role), role)
-    assert plain.warnings == ()
-    assert plain.role == role
+    for name in (f"{role}.toml", f"eap-{role}.toml"):
+        plain = load(installed_example(tmp_path, name), role)
+        assert plain.warnings == ()
+        assert plain.role == role
 
 
 @pytest.mark.parametrize("role", ROLES)
@@ -62,13 +71,19 @@ def test_examples_show_every_key_with_its_default(
 ) -> None:
     """A commented key shows the default; only secrets and refusals may be left out."""
     monkeypatch.setenv("GATEWAY_PSK", SECRET.decode())
-    path = installed(tmp_path, role, is_uncommented=True)
-    load(path, role)
-    full = tomllib.loads(path.read_text("utf-8"))
-    plain = tomllib.loads(installed(tmp_path, role).read_text("utf-8"))
+    texts = {}
+    for name in (f"{role}.toml", f"eap-{role}.toml"):
+        path = installed_example(tmp_path, name, is_uncommented=True)
+        load(path, role)
+        full = tomllib.loads(path.read_text("utf-8"))
+        path = installed_example(tmp_path, name)
+        texts[name] = full, tomllib.loads(path.read_text("utf-8"))
     for table, key in every_key():
-        if role not in table.roles or role not in key.roles or "psk" in key.name:
+        is_secret = "psk" in key.name or "password" in key.name
+        if role not in table.roles or role not in key.roles or is_secret:
             continue
+        name = f"eap-{role}.toml" if table.name == "eap" else f"{role}.toml"
+        full, plain = texts[name]
         there, as_is = first(full, table), first(plain, table)
         assert key.name in there, f"[{table.name}] {key.name}"
         if key.name not in as_is and key.default is not Default.UNSET:

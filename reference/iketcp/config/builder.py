@@ -12,6 +12,7 @@ from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 
+from iketcp.config.eap import eap_authenticator, eap_peer, is_alone
 from iketcp.config.model import (
     Configuration,
     ControlConfig,
@@ -52,6 +53,8 @@ def build(document: Document, folder: Path) -> Configuration:
     role = document.role
     warnings: list[str] = []
     secrets = _secrets(document, folder, warnings)
+    eap = eap_peer(document, folder, warnings)
+    eap_users = eap_authenticator(document, folder, warnings)
     local, remote = document.one("local"), document.one("remote")
     return Configuration(
         role=role,
@@ -61,7 +64,7 @@ def build(document: Document, folder: Path) -> Configuration:
             local["port"] if role == "responder" else 0,
         ),
         remote=RemoteConfig(remote["address"], remote["port"], remote["identity"]),
-        ike=_ike(document, secrets),
+        ike=replace(_ike(document, secrets), eap_peer=eap, eap_authenticator=eap_users),
         transport=_transport(document.one("transport")),
         tun=_tun(document.one("tun"), folder),
         hooks=_hooks(document.one("hooks"), folder, warnings),
@@ -101,6 +104,8 @@ def _secrets(document: Document, folder: Path, warnings: list[str]) -> Secrets:
             raise section.source.error(section.path, sentence)
     remote = document.one("remote")
     wanted = remote["identity"]
+    if is_alone(document):
+        return secrets  # whoever agrees to that needs none
     if not secrets:
         sentence = "there is no secret: [local] psk_file is the simplest way to one"
         raise document.source.error(("local",), sentence)

@@ -5,19 +5,16 @@ Source: RFC 7296 §2.15
 
 import base64
 import binascii
-import os
-import stat
 from pathlib import Path
 
 from iketcp.config.reader import Section
+from iketcp.config.secret_files import read_secret
 
 WEAK_BELOW = 16
 """Octets under which a secret draws a warning: 128 bits at the very best.
 
 Source: RFC 7296 §2.15 (as much unpredictability as the strongest key negotiated)
 """
-
-_LARGEST = 65536
 
 
 def read_psk(section: Section, folder: Path) -> tuple[bytes | None, list[str]]:
@@ -43,18 +40,11 @@ def read_psk(section: Section, folder: Path) -> tuple[bytes | None, list[str]]:
 
     Source: RFC 7296 §2.15
     """
-    file, variable = section["psk_file"], section["psk_env"]
-    if file is not None and variable is not None:
-        raise section.error("psk_env", "cannot stand beside psk_file; choose one")
     warnings: list[str] = []
-    if file is not None:
-        key, where = "psk_file", str(file)
-        octets = _read_file(section, folder / file, where, warnings)
-    elif variable is not None:
-        key, where = "psk_env", f"${variable}"
-        octets = _read_variable(section, variable)
-    else:
+    found = read_secret(section, "psk", folder, warnings)
+    if found is None:
         return None, []
+    octets, key, where = found
     try:
         secret = decode_psk(octets)
     except ValueError as error:
@@ -94,29 +84,3 @@ def decode_psk(octets: bytes) -> bytes:
     if not octets:
         raise ValueError("is empty")
     return octets
-
-
-def _read_file(section: Section, path: Path, where: str, warnings: list[str]) -> bytes:
-    try:
-        with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
-            octets = file.read(_LARGEST + 1)
-    except OSError as error:
-        sentence = f"names {where}, which cannot be read: {error.strerror}"
-        raise section.error("psk_file", sentence) from error
-    if len(octets) > _LARGEST:
-        raise section.error("psk_file", f"names {where}, which is too large")
-    if mode & stat.S_IROTH:
-        warnings.append(
-            f"{where} can be read by every user (mode {mode:04o}); "
-            f"run: chmod 600 {where}"
-        )
-    return octets
-
-
-def _read_variable(section: Section, variable: str) -> bytes:
-    value = os.environ.get(variable)
-    if value is None:
-        sentence = f"names {variable}, which is not in the environment"
-        raise section.error("psk_env", sentence)
-    return os.fsencode(value)

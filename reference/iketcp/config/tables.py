@@ -4,6 +4,7 @@ Source: RFC 9329 §6.1, RFC 7296 §2.8
 """
 
 from iketcp.config.schema import Table
+from iketcp.config.tables_eap import EAP
 from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
 from iketcp.config.tables_system import CONTROL, HOOKS, LOG, TRANSPORT, TUN
 
@@ -11,6 +12,7 @@ TABLES: tuple[Table, ...] = (
     LOCAL,
     REMOTE,
     SECRET,
+    EAP,
     IKE,
     CHILD,
     POOL,

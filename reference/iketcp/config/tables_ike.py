@@ -15,6 +15,7 @@ from iketcp.config.values import (
     Kind,
     address,
     boolean,
+    choice,
     duration,
     fraction,
     host,
@@ -128,6 +129,13 @@ LOCAL = Table(
             default=4500,
             roles=_RESPONDER,
         ),
+        Key(
+            "auth",
+            choice("psk", "eap"),
+            "How we prove who we are: by a pre-shared key, or as `[eap]` says.",
+            default="psk",
+            roles=_INITIATOR,
+        ),
         *_SECRET_SOURCES,
     ),
     required_for=ROLES,
@@ -151,6 +159,15 @@ REMOTE = Table(
             "Who the peer must prove to be. A responder without this key serves "
             "whoever knows a secret.",
             required_for=_INITIATOR,
+        ),
+        Key(
+            "auth",
+            choice("psk", "eap"),
+            "How peers have to prove who they are: by a pre-shared key, or all of "
+            "them as `[eap]` says. In that case `identity` of this table says "
+            "nothing, and `identities` of `[eap]` says who may come in.",
+            default="psk",
+            roles=_RESPONDER,
         ),
     ),
     required_for=_INITIATOR,

@@ -1,0 +1,288 @@
+"""The table ``[eap]``: who may use EAP, by which methods, with which credentials.
+
+Source: RFC 7296 §2.16, RFC 5998 §3
+"""
+
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from iketcp.config.reader import Document, Section
+from iketcp.config.secret_files import read_file, read_secret, warn_if_open
+from iketcp.eap.method import (
+    EapAuthenticatorPolicy,
+    EapPeerPolicy,
+    EapSetting,
+    MakeAuthenticatorMethod,
+    MakePeerMethod,
+)
+from iketcp.eap.mschapv2 import MschapV2Authenticator, MschapV2Peer
+from iketcp.eap.mschapv2_values import MAX_PASSWORD_CHARACTERS, nt_password_hash
+from iketcp.eap.openssl import OpenSslEngine, PrivateKey, TlsCredentials
+from iketcp.eap.packets import EapType
+from iketcp.eap.tls import TlsAuthenticator, TlsPeer
+from iketcp.registry import IdType
+
+Users = Mapping[bytes, bytes]
+"""NT hashes of passwords, 16 octets each, by name."""
+
+_NT_HASH = re.compile("[0-9A-Fa-f]{32}")
+
+
+def eap_peer(
+    document: Document, folder: Path, warnings: list[str]
+) -> EapPeerPolicy | None:
+    """Make what an initiator proves itself with; ``None`` where it does otherwise.
+
+    Raises
+    ------
+    ConfigurationError
+        Credentials are missing, cannot be read, or do not go together.
+
+    Source: RFC 7296 §2.16
+    """
+    local, section = document.one("local"), document.one("eap")
+    if document.role != "initiator" or local["auth"] != "eap":
+        _warn_of_idle_table(document, "local", warnings)
+        return None
+    _check_alone(section)
+    identity = local["identity"].data
+    if section["identity"] is not None:
+        identity = section["identity"].encode()
+    make: dict[int, MakePeerMethod] = {}
+    for kind in section["methods"]:
+        if kind == EapType.MSCHAPV2:
+            make[kind] = _password_peer(section, identity, folder, warnings)
+        else:
+            make[kind] = _tls_peer(document, section, folder, warnings)
+    return EapPeerPolicy(identity, make, section["only"])
+
+
+def eap_authenticator(
+    document: Document, folder: Path, warnings: list[str]
+) -> EapAuthenticatorPolicy | None:
+    """Make what a responder asks of initiators; ``None`` where that is not EAP.
+
+    Raises
+    ------
+    ConfigurationError
+        Users or credentials are missing, cannot be read, or do not go together.
+
+    Source: RFC 7296 §2.16
+    """
+    section = document.one("eap")
+    if document.role != "responder" or document.one("remote")["auth"] != "eap":
+        _warn_of_idle_table(document, "remote", warnings)
+        return None
+    _check_alone(section)
+    make: dict[int, MakeAuthenticatorMethod] = {}
+    for kind in section["methods"]:
+        if kind == EapType.MSCHAPV2:
+            make[kind] = _password_authenticator(document, section, folder, warnings)
+        else:
+            make[kind] = _tls_authenticator(section, folder, warnings)
+    return EapAuthenticatorPolicy(
+        make,
+        section["ask_identity"],
+        section["only"],
+        frozenset(name.encode() for name in section["identities"]),
+    )
+
+
+def is_alone(document: Document) -> bool:
+    """Tell whether EAP is all there is, so that no other secret is needed.
+
+    Source: RFC 5998 §3
+    """
+    used = {"initiator": "local", "responder": "remote"}[document.role]
+    is_used = document.one(used)["auth"] == "eap"
+    eap = document.one("eap")
+    return is_used and eap["only"] and EapType.TLS in eap["methods"]
+
+
+def _check_alone(section: Section) -> None:
+    """Refuse passwords as all there is. Source: RFC 5998 §4."""
+    if section["only"] and EapType.TLS not in section["methods"]:
+        raise section.error("only", 'needs "tls" among the methods')
+
+
+def _warn_of_idle_table(document: Document, table: str, warnings: list[str]) -> None:
+    used = {"initiator": "local", "responder": "remote"}[document.role]
+    if used == table and document.one("eap").is_present:
+        warnings.append(f'[eap] is not used, as [{table}] auth is not "eap"')
+
+
+# --- EAP-MSCHAPv2 -----------------------------------------------------------------
+
+
+def _password_peer(
+    section: Section, name: bytes, folder: Path, warnings: list[str]
+) -> MakePeerMethod:
+    found = read_secret(section, "password", folder, warnings)
+    if found is None:
+        sentence = 'needs password_file or password_env for "mschapv2"'
+        raise section.error("methods", sentence)
+    octets, key, where = found
+    try:
+        password = octets.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except ValueError:
+        sentence = f"names {where}, which is not UTF-8"
+        raise section.error(key, sentence) from None
+    if not 0 < len(password) <= MAX_PASSWORD_CHARACTERS:
+        sentence = f"names {where}, which is empty or holds more than 256 characters"
+        raise section.error(key, sentence)
+    secret = nt_password_hash(password)
+    return lambda setting: MschapV2Peer(name, secret, setting.entropy)
+
+
+def _password_authenticator(
+    document: Document, section: Section, folder: Path, warnings: list[str]
+) -> MakeAuthenticatorMethod:
+    if section["users_file"] is None:
+        raise section.error("methods", 'needs users_file for "mschapv2"')
+    users = read_users(section, folder, warnings)
+    server = document.one("local")["identity"].data
+    return lambda setting: MschapV2Authenticator(users, server, setting)
+
+
+def read_users(section: Section, folder: Path, warnings: list[str]) -> Users:
+    """Read names and passwords: ``"name" = "password"``, or its NT hash.
+
+    ::
+
+        "alice@example" = "correct horse battery staple"
+        "bob" = { nt_hash = "44ebba8d5312b8d611474411f56989ae" }
+
+    An NT hash is as good as the password itself: it keeps the password out of sight,
+    and no more than that.
+
+    Raises
+    ------
+    ConfigurationError
+        It cannot be read, is no TOML, or a user has neither.
+    """
+    where = str(section["users_file"])
+    octets = read_file(section, "users_file", folder / where, where)
+    warn_if_open(folder / where, where, warnings)
+    try:
+        table = tomllib.loads(octets.decode())
+    except ValueError as error:
+        sentence = f"names {where}, which is no TOML: {error}"
+        raise section.error("users_file", sentence) from None
+    users: dict[bytes, bytes] = {}
+    for name, value in table.items():
+        secret = _hash_of(value)
+        if secret is None or not name:
+            sentence = (
+                f"names {where}, where {name!r} has neither a password of 1 to 256 "
+                "characters nor { nt_hash = 32 hexadecimal digits }"
+            )
+            raise section.error("users_file", sentence)
+        users[name.encode()] = secret
+    if not users:
+        raise section.error("users_file", f"names {where}, which has no users")
+    return users
+
+
+def _hash_of(value: object) -> bytes | None:
+    if isinstance(value, str) and 0 < len(value) <= MAX_PASSWORD_CHARACTERS:
+        return nt_password_hash(value)
+    digits = value.get("nt_hash") if isinstance(value, dict) and len(value) == 1 else ""
+    if isinstance(digits, str) and _NT_HASH.fullmatch(digits):
+        return bytes.fromhex(digits)
+    return None
+
+
+# --- EAP-TLS ------------------------------------------------------------------------
+
+
+def _tls_peer(
+    document: Document, section: Section, folder: Path, warnings: list[str]
+) -> MakePeerMethod:
+    credentials = _credentials(section, folder, warnings)
+    expected = document.one("remote")["identity"]
+    names = [name.encode() for name in section["server_names"]]
+    if not names and expected.id_type == IdType.ID_FQDN:
+        names = [expected.data]
+    if not names:
+        sentence = 'must say which server to expect in "tls"'
+        raise section.error("server_names", sentence)
+
+    def make(setting: EapSetting) -> TlsPeer:
+        now = datetime.now(UTC)
+        return TlsPeer(OpenSslEngine(credentials, True, now, names))
+
+    return make
+
+
+def _tls_authenticator(
+    section: Section, folder: Path, warnings: list[str]
+) -> MakeAuthenticatorMethod:
+    credentials = _credentials(section, folder, warnings)
+
+    def make(setting: EapSetting) -> TlsAuthenticator:
+        engine = OpenSslEngine(credentials, False, datetime.now(UTC))
+        return TlsAuthenticator(engine, setting.identity)
+
+    return make
+
+
+def _credentials(section: Section, folder: Path, warnings: list[str]) -> TlsCredentials:
+    """Read PEM files: our certificates and key, and whom we believe."""
+    for key in ("certificate", "private_key", "ca"):
+        if section[key] is None:
+            raise section.error("methods", f'needs {key} for "tls"')
+    own, *between = _certificates(section, "certificate", folder)
+    authorities = _certificates(section, "ca", folder)
+    private_key = _private_key(section, folder, warnings)
+    if private_key.public_key() != own.public_key():
+        sentence = f"is not that of the certificate in {section['certificate']}"
+        raise section.error("private_key", sentence)
+    return TlsCredentials(
+        own, private_key, tuple(between), authorities, _crls(section, folder)
+    )
+
+
+def _certificates(
+    section: Section, key: str, folder: Path
+) -> tuple[x509.Certificate, ...]:
+    where = str(section[key])
+    octets = read_file(section, key, folder / where, where)
+    try:
+        return tuple(x509.load_pem_x509_certificates(octets))
+    except ValueError as error:
+        sentence = f"names {where}, which has no certificate in PEM: {error}"
+        raise section.error(key, sentence) from None
+
+
+def _private_key(section: Section, folder: Path, warnings: list[str]) -> PrivateKey:
+    where = str(section["private_key"])
+    octets = read_file(section, "private_key", folder / where, where)
+    warn_if_open(folder / where, where, warnings)
+    try:
+        key = load_pem_private_key(octets, None)
+    except (ValueError, TypeError) as error:
+        sentence = f"names {where}, which has no key in PEM without passphrase: {error}"
+        raise section.error("private_key", sentence) from None
+    if not isinstance(key, PrivateKey):
+        sentence = f"names {where}, which has no RSA, ECDSA, Ed25519 or Ed448 key"
+        raise section.error("private_key", sentence)
+    return key
+
+
+def _crls(section: Section, folder: Path) -> tuple[x509.CertificateRevocationList, ...]:
+    """Read CRLs, each of them a file of its own."""
+    found = []
+    for path in section["crls"]:
+        octets = read_file(section, "crls", folder / path, str(path))
+        try:
+            found.append(x509.load_pem_x509_crl(octets))
+        except ValueError as error:
+            sentence = f"names {path}, which has no CRL in PEM: {error}"
+            raise section.error("crls", sentence, str(path)) from None
+    return tuple(found)
