@@ -142,6 +142,8 @@ class IdType(IntEnum):
     ID_DER_ASN1_DN = 9
     ID_DER_ASN1_GN = 10
     ID_KEY_ID = 11
+    ID_NULL = 13
+    """Source: RFC 7619 §2.2."""
 
 
 class AuthMethod(IntEnum):
@@ -150,7 +152,23 @@ class AuthMethod(IntEnum):
     RSA_DIGITAL_SIGNATURE = 1
     SHARED_KEY_MESSAGE_INTEGRITY_CODE = 2
     DSS_DIGITAL_SIGNATURE = 3
+    ECDSA_SHA256_P256 = 9
+    """Also 10 and 11. Source: RFC 4754 §4."""
+    ECDSA_SHA384_P384 = 10
+    ECDSA_SHA512_P521 = 11
+    NULL = 13
+    """Source: RFC 7619 §2.1."""
     DIGITAL_SIGNATURE = 14
+
+
+class CertificateEncoding(IntEnum):
+    """Certificate Encoding, 8 bits. Source: RFC 7296 §3.6, RFC 7670 §3."""
+
+    X509_SIGNATURE = 4
+    CRL = 7
+    HASH_AND_URL_OF_X509 = 12
+    HASH_AND_URL_OF_BUNDLE = 13
+    RAW_PUBLIC_KEY = 15
 
 
 class HashAlgorithm(IntEnum):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
+from iketcp.ike.credentials import Credential, Trust
 from iketcp.ike.identity import Identity
 from iketcp.ike.proposals import Proposal
 from iketcp.selectors import TrafficSelector
@@ -70,6 +71,10 @@ class IkePolicy:
     secrets: Mapping[Identity | None, bytes] = field(repr=False)
     """Pre-shared keys by remote identity; the key under ``None`` is for all others."""
     children: tuple[ChildPolicy, ...]
+    credential: Credential = field(default_factory=Credential)
+    """What we prove our identity with, unless that is EAP."""
+    trust: Trust = field(default_factory=Trust)
+    """Which proofs of the peer we take, besides EAP."""
     lifetime: Lifetime = Lifetime(seconds=14400.0)
     request_timeout_seconds: float = 60.0
     """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""

@@ -27,13 +27,11 @@ from collections.abc import Sequence
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.peer import EapPeer
 from iketcp.errors import EapFailedError, MalformedMessageError
+from iketcp.ike.authentication import check_eap_auth, eap_auth, local_id_payload
 from iketcp.ike.exchanges.ike_auth import (
     IkeAuth,
     authenticated,
-    check_eap_auth,
-    eap_auth,
     give_child,
-    local_id_payload,
     refusal,
 )
 from iketcp.ike.identity import Identity, eap_identity

@@ -16,11 +16,9 @@ Source: RFC 7296 §2.21.2
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Sequence
 from typing import ClassVar
 
-from iketcp.crypto.prf import Prf
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.method import EapSetting
 from iketcp.eap.peer import EapPeer
@@ -31,7 +29,14 @@ from iketcp.errors import (
     MalformedMessageError,
     RefusedError,
 )
-from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
+from iketcp.ike.authentication import (
+    certificate_requests,
+    check_expected,
+    local_id_payload,
+    own_certificates,
+    prove,
+    verify_peer,
+)
 from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.exchanges.assignment import (
     assign,
@@ -48,7 +53,6 @@ from iketcp.ike.exchanges.child import (
 )
 from iketcp.ike.exchanges.transport_mode import agreed_payloads
 from iketcp.ike.identity import Identity
-from iketcp.ike.keys import prf_of
 from iketcp.ike.outputs import Assigned, ChildFailed, Established
 from iketcp.ike.payload_set import (
     find,
@@ -71,120 +75,10 @@ from iketcp.ike.payloads import (
 from iketcp.ike.sa import EapUnderWay, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
-    AuthMethod,
     ConfigurationType,
     ExchangeType,
     NotifyType,
 )
-
-# --- authentication ----------------------------------------------------------------
-
-
-def _auth_value(sa: IkeSa, identity: IdPayload, is_ours: bool, secret: bytes) -> bytes:
-    """Compute AUTH of one side. Source: RFC 7296 §2.15."""
-    return shared_key_auth(_prf(sa), secret, _octets_of(sa, identity, is_ours))
-
-
-def _prf(sa: IkeSa) -> Prf:
-    if sa.suite is None:
-        raise LookupError("no suite yet")  # pragma: no cover
-    return prf_of(sa.suite)
-
-
-def _octets_of(sa: IkeSa, identity: IdPayload, is_ours: bool) -> bytes:
-    """Return what one side signs; the initiator's with Nr and SK_pi."""
-    if sa.keys is None:
-        raise LookupError("no keys yet")  # pragma: no cover
-    keys = sa.keys
-    is_initiators = sa.is_original_initiator == is_ours
-    nonce, sk_p = (sa.nr, keys.sk_pi) if is_initiators else (sa.ni, keys.sk_pr)
-    message = sa.local_init_message if is_ours else sa.remote_init_message
-    return signed_octets(_prf(sa), message, nonce, sk_p, identity.encode_body())
-
-
-def local_id_payload(sa: IkeSa) -> IdPayload:
-    """Make IDi or IDr, whichever is ours."""
-    identity = sa.policy.local_identity
-    return IdPayload(sa.is_original_initiator, identity.id_type, identity.data)
-
-
-def _secret_for(sa: IkeSa, identity: Identity) -> bytes:
-    """Find the pre-shared key for a peer.
-
-    Raises
-    ------
-    AuthenticationFailedError
-        There is none.
-    """
-    secrets = sa.policy.secrets
-    secret = secrets.get(identity, secrets.get(None))
-    if secret is None:
-        raise AuthenticationFailedError(f"no secret for {identity}")
-    return secret
-
-
-def _verify_peer(sa: IkeSa, identity: IdPayload, auth: AuthPayload) -> Identity:
-    """Check the peer's identity and AUTH.
-
-    Raises
-    ------
-    AuthenticationFailedError
-        It is not the peer we expect, the method is not a shared key, there is no secret
-        for it, or the value is wrong.
-
-    Source: RFC 7296 §2.15, RFC 7296 §2.21.2
-    """
-    peer = Identity(identity.id_type, identity.data)
-    _check_expected(sa, peer)
-    if auth.method != AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE:
-        raise AuthenticationFailedError(f"Auth Method {auth.method} is not supported")
-    secret = _secret_for(sa, peer)
-    octets = _octets_of(sa, identity, is_ours=False)
-    if not is_shared_key_auth(_prf(sa), secret, octets, auth.data):
-        raise AuthenticationFailedError(f"the secret of {peer} does not fit")
-    return peer
-
-
-def _check_expected(sa: IkeSa, peer: Identity) -> None:
-    """Refuse a peer that claims to be another than we expect."""
-    expected = sa.policy.remote_identity
-    if expected is not None and peer != expected:
-        raise AuthenticationFailedError(f"the peer is {peer}, not {expected}")
-
-
-def eap_auth(sa: IkeSa, msk: bytes, identity: IdPayload, is_ours: bool) -> AuthPayload:
-    """Make AUTH of one side after EAP.
-
-    The shared secret is the MSK, or SK_pi and SK_pr where the method made no key.
-
-    Source: RFC 7296 §2.16
-    """
-    if sa.keys is None:
-        raise LookupError("no keys yet")  # pragma: no cover
-    is_initiators = sa.is_original_initiator == is_ours
-    secret = msk or (sa.keys.sk_pi if is_initiators else sa.keys.sk_pr)
-    return AuthPayload(
-        AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE,
-        _auth_value(sa, identity, is_ours, secret),
-    )
-
-
-def check_eap_auth(
-    sa: IkeSa, msk: bytes, identity: IdPayload, auth: AuthPayload
-) -> None:
-    """Check the other side's AUTH after EAP.
-
-    Raises
-    ------
-    AuthenticationFailedError
-        It is not what EAP made.
-
-    Source: RFC 7296 §2.16
-    """
-    expected = eap_auth(sa, msk, identity, is_ours=False)
-    is_right = hmac.compare_digest(expected.data, auth.data)
-    if auth.method != expected.method or not is_right:
-        raise AuthenticationFailedError("AUTH does not fit the key that EAP made")
 
 
 def authenticated(sa: IkeSa, peer: str) -> None:
@@ -216,7 +110,9 @@ class IkeAuth(Exchange):
         """What we say next in EAP; empty once it is over, or where there is none."""
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [PS,] IDi, [IDr,] [AUTH,] [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
+        """Make [PS,] IDi, [CERT,] [CERTREQ,] [IDr,] [AUTH,] and what follows it.
+
+        That is [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
 
         Source: RFC 7296 §1.2, RFC 7296 §2.16, RFC 8019 §7.2.2
         """
@@ -224,6 +120,9 @@ class IkeAuth(Exchange):
         payloads: list[Payload] = [ours]
         if self._solution is not None:
             payloads.insert(0, PsPayload(self._solution))
+        if sa.policy.eap_peer is None:
+            payloads += own_certificates(sa.policy)
+        payloads += certificate_requests(sa.policy)
         expected = sa.policy.remote_identity
         if expected is not None:
             payloads.append(IdPayload(False, expected.id_type, expected.data))
@@ -249,17 +148,7 @@ class IkeAuth(Exchange):
         if eap is not None:
             only = NotifyPayload(NotifyType.EAP_ONLY_AUTHENTICATION)
             return [only] if eap.is_eap_only else []
-        expected = sa.policy.remote_identity
-        secret = _secret_for(sa, expected) if expected else self._only_secret(sa)
-        value = _auth_value(sa, ours, True, secret)
-        return [AuthPayload(AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, value)]
-
-    @staticmethod
-    def _only_secret(sa: IkeSa) -> bytes:
-        """Take the one secret there is when the configuration names no peer."""
-        for secret in sa.policy.secrets.values():
-            return secret
-        raise AuthenticationFailedError("no secret configured")
+        return [prove(sa, ours, sa.policy.remote_identity)]
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Authenticate the responder, then take addresses and the Child SA.
@@ -280,17 +169,21 @@ class IkeAuth(Exchange):
         auth = find(payloads, AuthPayload)
         eap = find(payloads, EapPayload)
         if eap is not None and identity is not None:
-            self._begin_eap(sa, identity, auth, eap)
+            self._begin_eap(sa, identity, payloads, eap)
             return
         if identity is None or auth is None:
             raise refusal(payloads)
         if sa.policy.eap_peer is not None:
             raise AuthenticationFailedError("the peer asks for no proof of ours")
-        authenticated(sa, str(_verify_peer(sa, identity, auth)))
+        authenticated(sa, str(verify_peer(sa, identity, payloads)))
         self.take_child(sa, payloads, now)
 
     def _begin_eap(
-        self, sa: IkeSa, identity: IdPayload, auth: AuthPayload | None, eap: EapPayload
+        self,
+        sa: IkeSa,
+        identity: IdPayload,
+        payloads: Sequence[Payload],
+        eap: EapPayload,
     ) -> None:
         """Authenticate the responder, unless EAP will; then answer its first Request.
 
@@ -305,10 +198,11 @@ class IkeAuth(Exchange):
         policy = sa.policy.eap_peer
         if policy is None:
             raise AuthenticationFailedError("the peer begins EAP, unasked")
+        auth = find(payloads, AuthPayload)
         if auth is not None:
-            _verify_peer(sa, identity, auth)
+            verify_peer(sa, identity, payloads)
         elif policy.is_eap_only:
-            _check_expected(sa, Identity(identity.id_type, identity.data))
+            check_expected(sa, Identity(identity.id_type, identity.data))
         else:
             raise AuthenticationFailedError("the peer begins EAP without any proof")
         setting = EapSetting(policy.identity, auth is None, sa.context.entropy)
@@ -359,8 +253,8 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     Returns
     -------
     list[Payload]
-        IDr, AUTH, [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,] SA, TSi, TSr or the Notify
-        of what failed; or IDr, [AUTH,] EAP.
+        IDr, [CERT,] AUTH, [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,] SA, TSi, TSr or
+        the Notify of what failed; or IDr, [CERT,] [AUTH,] EAP.
 
     Raises
     ------
@@ -383,7 +277,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         return _begin_eap(sa, identity, payloads)
     if sa.policy.eap_authenticator is not None:
         raise AuthenticationFailedError("AUTH before EAP: everybody has to use EAP")
-    peer = _verify_peer(sa, identity, auth)
+    peer = verify_peer(sa, identity, payloads)
     answer = _responders_proof(sa, peer)
     # UPDATE
     authenticated(sa, str(peer))
@@ -392,10 +286,9 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
 
 
 def _responders_proof(sa: IkeSa, peer: Identity) -> list[Payload]:
-    """Return IDr and AUTH."""
+    """Return IDr, [CERT,] AUTH."""
     ours = local_id_payload(sa)
-    value = _auth_value(sa, ours, True, _secret_for(sa, peer))
-    return [ours, AuthPayload(AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE, value)]
+    return [ours, *own_certificates(sa.policy), prove(sa, ours, peer)]
 
 
 def _begin_eap(

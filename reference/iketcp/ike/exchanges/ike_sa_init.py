@@ -30,6 +30,7 @@ from iketcp.errors import (
     NoProposalChosenError,
 )
 from iketcp.ike import admission
+from iketcp.ike.authentication import SIGNATURE_HASHES, certificate_requests
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.ike_auth import IkeAuth
 from iketcp.ike.header import Header
@@ -58,7 +59,6 @@ from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
     ExchangeType,
-    HashAlgorithm,
     KeyExchangeMethod,
     NotifyType,
     TransformType,
@@ -66,14 +66,6 @@ from iketcp.registry import (
 
 MAX_RESTARTS = 8
 """Choice: cookies, puzzles and other methods asked for in a row before we give up."""
-
-SIGNATURE_HASHES = (
-    HashAlgorithm.SHA2_256,
-    HashAlgorithm.SHA2_384,
-    HashAlgorithm.SHA2_512,
-    HashAlgorithm.IDENTITY,
-)
-"""What we can verify. Source: RFC 7427 §4, RFC 8420 §2."""
 
 
 def signature_hash_payload() -> NotifyPayload:
@@ -420,6 +412,7 @@ def _answer(
             SaPayload((choice.proposal,)),
             KePayload(ke.method, ours.public_value),
             NoncePayload(sa.nr),
+            *certificate_requests(context.policy),
             *nat_detection_payloads(sa.spi_i, sa.spi_r, path),
             signature_hash_payload(),
             *fragmentation_payloads(sa.is_fragmentation_agreed),
