@@ -389,12 +389,16 @@ def is_beyond_tshark(test: Json) -> bool:
     """Whether tshark reads something else into a message than RFC 7296 does.
 
     It goes a level deeper with every structure, and has a limit; it takes payload type
-    1 for IKEv1's SA; and it looks for a certificate where encoding 13 has a hash and a
-    URL.
+    1 for IKEv1's SA; it looks for a certificate where encoding 13 has a hash and a
+    URL and encoding 15 a raw public key; and it fails over an identity without data,
+    which ID_NULL is.
     """
     payloads = test["fields"]["payloads"]
     return "Longest" in test["flags"] or any(
-        payload["type"] == 1 or payload.get("encoding") == 13 for payload in payloads
+        payload["type"] == 1
+        or payload.get("encoding") in (13, 15)
+        or payload.get("idType") == 13
+        for payload in payloads
     )
 
 
