@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -23,7 +24,7 @@ from iketcp.effects import (
     Transmit,
 )
 from iketcp.endpoint import Endpoint
-from iketcp.environment import ScriptedEntropy
+from iketcp.environment import ScriptedEntropy, no_date
 from iketcp.ike.header import Header
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
@@ -147,17 +148,22 @@ class Pair:
         addresses: tuple[str, str] = ("192.0.2.1", "192.0.2.2"),
         seed: str = "",
         fragment_size: int | None = None,
+        date: datetime | None = None,
     ) -> None:
         self.fragment_size = fragment_size
         self.now = 0.0
         self.addresses = addresses
-        self.west = Side(
-            WEST,
-            Endpoint(west or ike_policy(WEST), mapping, ScriptedEntropy(f"{seed}west")),
-        )
-        self.east = Side(
-            EAST,
-            Endpoint(east or ike_policy(EAST), mapping, ScriptedEntropy(f"{seed}east")),
+        self.west, self.east = (
+            Side(
+                name,
+                Endpoint(
+                    policy or ike_policy(name),
+                    mapping,
+                    ScriptedEntropy(seed + name),
+                    date=no_date if date is None else lambda: date,
+                ),
+            )
+            for name, policy in ((WEST, west), (EAST, east))
         )
         self.wire: deque[tuple[str, ConnectionId, bytes]] = deque()
         self.open: set[ConnectionId] = set()

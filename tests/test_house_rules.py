@@ -35,6 +35,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         (
             "child_sa",
             "ike.configuration",
+            "ike.distinguished_name",
             "ike.header",
             "ike.identity",
             "ike.keywords",

@@ -8,6 +8,7 @@ and another implementation need not draw in our order to reproduce a session.
 
 import hashlib
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -33,6 +34,11 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds since an arbitrary moment; never goes back."""
         ...
+
+
+def no_date() -> datetime:
+    """Stand in for the time of day: long ago, so that no certificate is valid yet."""
+    return datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class ScriptedClock:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 
 from iketcp.effects import (
     CloseConnection,
@@ -32,7 +33,7 @@ from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.endpoint.ike_messages import IkeMessages
 from iketcp.endpoint.resync import Resync
 from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
-from iketcp.environment import Entropy, jitter
+from iketcp.environment import Entropy, jitter, no_date
 from iketcp.esp.spd import OutboundSpd
 from iketcp.half_open import HalfOpen
 from iketcp.ike import engine, upkeep
@@ -69,6 +70,8 @@ class Endpoint:
         Labelled draws.
     new_lock : Callable[[], AbstractContextManager]
         Makes locks; the default makes none, for use by one thread.
+    date : Callable[[], datetime]
+        The time of day, with its zone; only certificates are held against it.
     """
 
     def __init__(
@@ -77,6 +80,7 @@ class Endpoint:
         mapping_policy: MappingPolicy,
         entropy: Entropy,
         new_lock: Callable[[], AbstractContextManager[object]] = _no_lock,
+        date: Callable[[], datetime] = no_date,
     ) -> None:
         strangers = HalfOpen(
             mapping_policy.half_open_limit, mapping_policy.half_open_address_limit
@@ -89,6 +93,7 @@ class Endpoint:
             entropy,
             self.tables.ike_sas.__contains__,
             self.tables.children.__contains__,
+            date,
         )
         self._entropy = entropy
         self._control_lock = new_lock()

@@ -32,11 +32,18 @@ from iketcp.crypto.prf import Prf
 from iketcp.crypto.signatures import SigningKey, VerifyingKey
 from iketcp.errors import AuthenticationFailedError
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
+from iketcp.ike.certificates import authority_hashes, verify_certificate
 from iketcp.ike.credentials import Proof
 from iketcp.ike.identity import Identity
 from iketcp.ike.keys import IkeKeys, prf_of
 from iketcp.ike.payload_set import need
-from iketcp.ike.payloads import AuthPayload, CertPayload, IdPayload, Payload
+from iketcp.ike.payloads import (
+    AuthPayload,
+    CertPayload,
+    CertReqPayload,
+    IdPayload,
+    Payload,
+)
 from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
 from iketcp.registry import (
@@ -111,7 +118,12 @@ def own_certificates(policy: IkePolicy) -> list[Payload]:
     if credential.proof is Proof.PUBLIC_KEY and credential.key is not None:
         octets = public_key_octets(credential.key.public_key())
         return [CertPayload(CertificateEncoding.RAW_PUBLIC_KEY, octets)]
-    return []
+    return [
+        CertPayload(
+            CertificateEncoding.X509_SIGNATURE, certificate.public_bytes(Encoding.DER)
+        )
+        for certificate in credential.certificates
+    ]
 
 
 def certificate_requests(policy: IkePolicy) -> list[Payload]:
@@ -119,7 +131,11 @@ def certificate_requests(policy: IkePolicy) -> list[Payload]:
 
     Source: RFC 7296 §3.7
     """
-    return []
+    authorities = policy.trust.authorities
+    if Proof.CERTIFICATE not in policy.trust.proofs or not authorities:
+        return []
+    hashes = authority_hashes(authorities)
+    return [CertReqPayload(CertificateEncoding.X509_SIGNATURE, hashes)]
 
 
 def prove(sa: IkeSa, ours: IdPayload, peer: Identity | None) -> AuthPayload:
@@ -250,7 +266,7 @@ def check_expected(sa: IkeSa, peer: Identity) -> None:
     expected = sa.policy.remote_identity
     if peer.id_type == IdType.ID_NULL:
         raise AuthenticationFailedError("the peer gives no identity")
-    if expected is not None and peer != expected:
+    if expected is not None and not peer.matches(expected):
         raise AuthenticationFailedError(f"the peer is {peer}, not {expected}")
 
 
@@ -307,6 +323,10 @@ def _peer_key(sa: IkeSa, peer: Identity, payloads: Sequence[Payload]) -> Verifyi
     encoding = certificates[0].encoding
     if encoding == CertificateEncoding.RAW_PUBLIC_KEY:
         return _known_key(sa, peer, certificates[0].data)
+    if encoding == CertificateEncoding.X509_SIGNATURE:
+        _check_proof(sa, Proof.CERTIFICATE)
+        sent = [p.data for p in certificates if p.encoding == encoding]
+        return verify_certificate(sent, sa.policy.trust, peer, sa.context.date())
     name = name_of(CertificateEncoding, encoding)
     raise AuthenticationFailedError(f"CERT with {name} is not taken")
 

@@ -5,8 +5,9 @@ Source: RFC 4303 §2.1
 """
 
 from collections.abc import Callable
+from datetime import datetime
 
-from iketcp.environment import Entropy
+from iketcp.environment import Entropy, no_date
 from iketcp.ike.address_pool import AddressPool
 from iketcp.ike.cookies import CookieJar
 from iketcp.ike.policy import IkePolicy
@@ -35,6 +36,8 @@ class IkeContext:
         Labelled draws.
     is_ike_spi_used, is_esp_spi_used : Callable[[bytes], bool]
         Whether one of our SAs already has this SPI.
+    date : Callable[[], datetime]
+        The time of day, with its zone, for certificates and nothing else.
     """
 
     def __init__(
@@ -43,9 +46,11 @@ class IkeContext:
         entropy: Entropy,
         is_ike_spi_used: Callable[[bytes], bool] = lambda spi: False,
         is_esp_spi_used: Callable[[bytes], bool] = lambda spi: False,
+        date: Callable[[], datetime] = no_date,
     ) -> None:
         self.policy = policy
         self.entropy = entropy
+        self.date = date
         self.cookies = CookieJar(entropy)
         self.pool = (
             None

@@ -8,9 +8,11 @@ user@gw.example     ID_RFC822_ADDR, the text in UTF-8
 192.0.2.1           ID_IPV4_ADDR, 4 octets
 2001:db8::1         ID_IPV6_ADDR, 16 octets
 keyid:c0ffee        ID_KEY_ID, the octets
+C=CH, O=A, CN=gw    ID_DER_ASN1_DN, a distinguished name in DER
 ==================  ==============================================================
 
-Two identities are the same when type and octets are. What a peer sends may be
+Two identities are the same when type and octets are; distinguished names also when
+they differ only in kinds of strings or in capital letters. What a peer sends may be
 anything; :meth:`Identity.__str__` prints it so that two identities never look alike
 and no control character reaches a log.
 
@@ -22,6 +24,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address
 
 from iketcp.errors import ConfigurationError
+from iketcp.ike import distinguished_name
 from iketcp.registry import IdType, name_of
 
 _KEY_ID = "keyid:"
@@ -61,6 +64,8 @@ class Identity:
         text = text.strip()
         if text.startswith(_KEY_ID):
             return cls._parse_key_id(text)
+        if distinguished_name.is_written(text):
+            return cls(IdType.ID_DER_ASN1_DN, distinguished_name.parse(text))
         if text.startswith("@"):
             return cls._parse_fqdn(text, text[1:])
         address = _parse_address(text)
@@ -94,6 +99,13 @@ class Identity:
             )
         return cls(IdType.ID_FQDN, name.encode())
 
+    def matches(self, other: "Identity") -> bool:
+        """Tell whether two identities are the same. Source: RFC 4945 §3.1.5."""
+        if self == other:
+            return True
+        is_name = self.id_type == other.id_type == IdType.ID_DER_ASN1_DN
+        return is_name and distinguished_name.is_same(self.data, other.data)
+
     def __str__(self) -> str:
         """Return the text that :meth:`parse` reads back, or type and data in hex."""
         text = self._plain_text()
@@ -106,6 +118,8 @@ class Identity:
         if self.id_type == IdType.ID_KEY_ID:
             return _KEY_ID + self.data.hex()
         try:
+            if self.id_type == IdType.ID_DER_ASN1_DN:
+                return distinguished_name.text_of(self.data)
             if self.id_type in _ADDRESS_TYPES.values():
                 return str(ip_address(self.data))
             return self.data.decode()
@@ -114,7 +128,7 @@ class Identity:
 
     def _is_written(self, text: str) -> bool:
         try:
-            return Identity.parse(text) == self
+            return text.isprintable() and Identity.parse(text).matches(self)
         except ConfigurationError:
             return False
 

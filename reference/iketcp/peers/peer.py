@@ -16,6 +16,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 from iketcp.config import Configuration
@@ -97,6 +98,7 @@ class Peer(ABC):
             mapping_policy(configuration.transport),
             entropy or SystemEntropy(),
             threading.Lock,
+            lambda: datetime.now(UTC),
         )
         self.rates = Rates()
         self._lines = Lines()
