@@ -131,8 +131,8 @@ def test_a_nat_changes_nothing(has_nat: bool) -> None:
         opened = pair.west.endpoint.connection_opened
         inside = ip_address("10.9.9.9")
 
-        def behind_nat(id, path, *rest):  # type: ignore[no-untyped-def]
-            return opened(id, replace(path, local_address=inside), *rest)
+        def behind_nat(id, path, *rest, **named):  # type: ignore[no-untyped-def]
+            return opened(id, replace(path, local_address=inside), *rest, **named)
 
         pair.west.endpoint.connection_opened = behind_nat  # type: ignore[method-assign]
     pair.up()

@@ -35,8 +35,19 @@ class Transmit:
 
 
 @dataclass(frozen=True, slots=True)
+class SendDatagrams:
+    """Send these UDP datagrams, each by itself, from one end of ``path`` to the other.
+
+    Any of them may be lost, here as on the way.
+    """
+
+    path: Path
+    datagrams: Sequence[bytes] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class OpenConnection:
-    """Connect to the peer after ``delay_seconds``; we are the TCP Originator."""
+    """Go to the peer after ``delay_seconds``, for we begin: connect, over TCP."""
 
     delay_seconds: float = 0.0
 
@@ -121,6 +132,7 @@ class Trace:
 
 Effect = (
     Transmit
+    | SendDatagrams
     | OpenConnection
     | CloseConnection
     | DeliverInner

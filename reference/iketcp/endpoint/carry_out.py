@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 
 from iketcp.crypto.suite import Suite
+from iketcp.datagram import MAX_DATAGRAM, ike_datagram
 from iketcp.effects import (
     ChildSaInstalled,
     ChildSaRemoved,
@@ -24,17 +25,25 @@ from iketcp.effects import (
     Effect,
     IkeSaClosed,
     IkeSaEstablished,
+    SendDatagrams,
     Trace,
     Transmit,
 )
 from iketcp.endpoint import traces
-from iketcp.endpoint.tables import IkeSession, LiveChild, Tables
+from iketcp.endpoint.tables import (
+    Carrier,
+    DatagramPolicy,
+    IkeSession,
+    LiveChild,
+    Tables,
+)
 from iketcp.environment import Entropy
 from iketcp.errors import ConfigurationError
 from iketcp.esp.child_sa import ChildSa
 from iketcp.esp.mtu import inner_mtu
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike import outputs
+from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap
 from iketcp.stream import MAX_MESSAGE, frame_ike
@@ -58,20 +67,28 @@ def mtu_of(path_mtu: int, outer_version: int, suite: Suite) -> int:
         return SMALLEST_INNER_MTU
 
 
-def largest_inner(suite: Suite) -> int:
+def largest_inner(suite: Suite, most: int = MAX_MESSAGE) -> int:
     """Return the largest inner packet that one frame can carry [9329-3-max].
+
+    Parameters
+    ----------
+    most : int
+        Octets of the longest message that there can be.
 
     It is the inner MTU of a path on which UDP could carry the longest message.
 
     Source: RFC 9329 §3
     """
     headers = 20 + 8
-    return inner_mtu(headers + MAX_MESSAGE, 4, suite)
+    return inner_mtu(headers + most, 4, suite)
 
 
-def send_on(target: ConnectionId, message: outputs.SendMessage) -> list[Effect]:
+def send_on(target: Carrier, message: outputs.SendMessage) -> list[Effect]:
     """Tell of a message of ours, then send it: no answer can be told of before."""
     told = traces.message_sent(message, target)
+    if isinstance(target, Path):
+        datagrams = (ike_datagram(m, target.is_encapsulated) for m in message.messages)
+        return [told, SendDatagrams(target, tuple(datagrams))]
     return [told, *(Transmit(target, frame_ike(each)) for each in message.messages)]
 
 
@@ -90,6 +107,8 @@ class OutputCarrier:
         For ESP.
     new_lock : Callable[[], AbstractContextManager]
         Makes the lock of a Child SA.
+    datagrams : DatagramPolicy
+        What a path of datagrams takes.
     """
 
     def __init__(
@@ -99,7 +118,9 @@ class OutputCarrier:
         spd: OutboundSpd,
         entropy: Entropy,
         new_lock: Callable[[], AbstractContextManager[object]],
+        datagrams: DatagramPolicy = DatagramPolicy(),
     ) -> None:
+        self._datagrams = datagrams
         self._tables = tables
         self._map = connection_map
         self._spd = spd
@@ -110,7 +131,7 @@ class OutputCarrier:
         self,
         sa: IkeSa,
         session: IkeSession,
-        came_on: ConnectionId | None,
+        came_on: Carrier | None,
         now: float,
         effects: list[Effect],
     ) -> None:
@@ -118,8 +139,8 @@ class OutputCarrier:
 
         Parameters
         ----------
-        came_on : ConnectionId or None
-            The connection of the message that caused it, if one did.
+        came_on : Carrier or None
+            How the message came that caused it, if one did.
         effects : list[Effect]
             Where the effects go, in order.
         """
@@ -144,18 +165,25 @@ class OutputCarrier:
         self,
         message: outputs.SendMessage,
         session: IkeSession,
-        came_on: ConnectionId | None,
+        came_on: Carrier | None,
         effects: list[Effect],
     ) -> None:
         """Send on one connection: the current one [9329-6.1-send-one].
 
         A stored response goes back where the request came from; the mapping has not
-        moved for it [9329-6.1-reply-path]. Without a connection nothing is sent: a
-        request is repeated on the next one, a response when it is asked for again.
+        moved for it [9329-6.1-reply-path]. So does every
+        response over UDP. Without a connection nothing is sent: a request is repeated
+        on the next one, a response when it is asked for again.
+
+        Source: RFC 7296 §2.11, RFC 9329 §6.1
         """
-        target = came_on if message.is_repetition else session.current
+        is_back = message.is_repetition or (
+            message.header.is_response and isinstance(came_on, Path)
+        )
+        target = came_on if is_back else session.carrier
         if target is None:
             return
+        session.has_sent = True
         effects += send_on(target, message)
 
     def _change(
@@ -214,22 +242,29 @@ class OutputCarrier:
         """
         parameters = output.parameters
         suite = parameters.suite
-        stream = self._tables.streams.get(session.current or ConnectionId(-1))
-        path_mtu = DEFAULT_PATH_MTU if stream is None else stream.path_mtu
-        path = sa.path if stream is None else stream.path
+        path, path_mtu, most = self._way_of(sa, session)
         mtu = mtu_of(path_mtu, path.remote_address.version, suite)
         pad_to = min(parameters.tfc_pad_to, mtu)
         parameters = replace(parameters, tfc_pad_to=pad_to)
         esp = ChildSa(
             parameters, self._entropy, self._new_lock(), output.is_sending_deferred
         )
-        most = largest_inner(suite)
-        live = LiveChild(esp, session, parameters.name, mtu, most)
+        largest = largest_inner(suite, most)
+        live = LiveChild(esp, session, parameters.name, mtu, largest)
         self._tables.children[parameters.spi_in] = live
         self._spd.add(esp)
         installed = ChildSaInstalled(parameters, mtu, path, sa.remote_identity)
         effects.append(installed)
         effects += traces.child_installed(parameters, output.replaces, mtu)
+
+    def _way_of(self, sa: IkeSa, session: IkeSession) -> tuple[Path, int, int]:
+        """Return a session's path, its path MTU, and the longest message it takes."""
+        if session.udp_path is not None:
+            return session.udp_path, self._datagrams.path_mtu, MAX_DATAGRAM
+        stream = self._tables.streams.get(session.current or ConnectionId(-1))
+        if stream is None:
+            return sa.path, DEFAULT_PATH_MTU, MAX_MESSAGE
+        return stream.path, stream.path_mtu, MAX_MESSAGE
 
     def _with_child(self, spi_in: bytes, act: Callable[[ChildSa], None]) -> None:
         live = self._tables.children.get(spi_in)

@@ -14,11 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from iketcp.effects import DeliverInner, Effect, Transmit
+from iketcp.effects import DeliverInner, Effect, SendDatagrams, Transmit
 from iketcp.endpoint.tables import Counters, LiveChild, Tables
 from iketcp.errors import MalformedPacketError, SequenceExhaustedError
 from iketcp.esp.child_sa import OpenedBatch
 from iketcp.esp.spd import OutboundSpd
+from iketcp.ike.nat_detection import Path
 from iketcp.inner import packet_too_big
 from iketcp.stream import MessageKind, StreamMessage, frame_esp_batch
 
@@ -83,20 +84,30 @@ class Outbound:
     def _send_batch(
         self, live: LiveChild, packets: list[bytes], effects: list[Effect]
     ) -> None:
-        connection = live.session.current  # and no other [9329-6.1-send-one]
-        if connection is None:
+        carrier = live.session.carrier  # and no other [9329-6.1-send-one]
+        if carrier is None:
             # there is no other way to the peer [9329-5-all]
             self._counters.drop("no connection", len(packets))
+            return
+        if isinstance(carrier, Path) and not carrier.is_encapsulated:
+            # UDP port 500 has IKE alone. RFC 7296 §2.23
+            self._counters.drop("no ESP on the port of IKE", len(packets))
             return
         if max(map(len, packets)) > live.inner_mtu:
             packets = self._refuse_too_big(live, packets, effects)
         try:
-            octets = frame_esp_batch(live.esp.seal_batch(packets))
+            sealed = live.esp.seal_batch(packets)
         except SequenceExhaustedError:
             self._counters.drop("sequence numbers exhausted", len(packets))
             return
-        if octets:
-            effects.append(Transmit(connection, octets, droppable=True))
+        if not sealed:
+            return
+        if isinstance(carrier, Path):
+            live.session.has_sent = True
+            effects.append(SendDatagrams(carrier, sealed))
+        else:
+            octets = frame_esp_batch(sealed)
+            effects.append(Transmit(carrier, octets, droppable=True))
 
     def _refuse_too_big(
         self, live: LiveChild, packets: list[bytes], effects: list[Effect]

@@ -2,7 +2,8 @@
 
 Both roles are here, for they differ little: the TCP Originator opens connections and
 begins, the TCP Responder waits for a stream prefix and answers. Either may begin any
-exchange once an IKE SA is up.
+exchange once an IKE SA is up. What UDP has of its own is in :class:`Datagrams
+<iketcp.endpoint.datagrams.Datagrams>`.
 
 Locking: the control lock is held for everything but the ESP data path, for computing
 only and never for I/O. Data packets take the lock of their Child SA alone; they ask for
@@ -27,12 +28,19 @@ from iketcp.effects import (
 )
 from iketcp.endpoint import traces
 from iketcp.endpoint.carry_out import OutputCarrier
-from iketcp.endpoint.data_plane import Outbound, runs
+from iketcp.endpoint.data_plane import Outbound
+from iketcp.endpoint.datagrams import Datagrams
 from iketcp.endpoint.esp_messages import EspMessages
-from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.endpoint.ike_messages import IkeMessages
 from iketcp.endpoint.resync import Resync
-from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
+from iketcp.endpoint.streams import Streams
+from iketcp.endpoint.tables import (
+    Counters,
+    DatagramPolicy,
+    IkeSession,
+    Stream,
+    Tables,
+)
 from iketcp.environment import Entropy, jitter, no_date
 from iketcp.esp.spd import OutboundSpd
 from iketcp.half_open import HalfOpen
@@ -44,7 +52,7 @@ from iketcp.ike.nat_detection import Path
 from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap, MappingPolicy
-from iketcp.stream import STREAM_PREFIX, MessageKind, StreamDecoder
+from iketcp.stream import STREAM_PREFIX, StreamDecoder
 
 USAGE_TICK_SECONDS = 1.0
 """Choice: how often volumes are compared with their limits."""
@@ -72,6 +80,8 @@ class Endpoint:
         Makes locks; the default makes none, for use by one thread.
     date : Callable[[], datetime]
         The time of day, with its zone; only certificates are held against it.
+    datagram_policy : DatagramPolicy
+        Limits of UDP.
     """
 
     def __init__(
@@ -81,6 +91,7 @@ class Endpoint:
         entropy: Entropy,
         new_lock: Callable[[], AbstractContextManager[object]] = _no_lock,
         date: Callable[[], datetime] = no_date,
+        datagram_policy: DatagramPolicy = DatagramPolicy(),
     ) -> None:
         strangers = HalfOpen(
             mapping_policy.half_open_limit, mapping_policy.half_open_address_limit
@@ -99,19 +110,31 @@ class Endpoint:
         self._control_lock = new_lock()
         spd = OutboundSpd(new_lock())
         self._outbound = Outbound(self.tables, spd, self.counters)
-        self._carrier = OutputCarrier(self.tables, self.map, spd, entropy, new_lock)
-        self._ike = IkeMessages(
-            self.tables, self.map, self.context, self.counters, self._carrier
+        self._carrier = OutputCarrier(
+            self.tables, self.map, spd, entropy, new_lock, datagram_policy
         )
+        self._ike = IkeMessages(self.tables, self.context, self.counters, self._carrier)
         self._esp = EspMessages(
+            self.tables, self.counters, self._carrier, self._ike, self._control_lock
+        )
+        self.datagrams = Datagrams(
             self.tables,
-            self.map,
+            self.context,
             self.counters,
             self._carrier,
             self._ike,
+            self._esp,
             self._control_lock,
+            datagram_policy,
         )
-        self._resync = Resync(self.tables, mapping_policy, self._ike.is_genuine)
+        self._streams = Streams(
+            self.map,
+            self.counters,
+            self._ike,
+            self._esp,
+            self._control_lock,
+            Resync(self.tables, mapping_policy, self._ike.is_genuine),
+        )
         self._originated: IkeSession | None = None
         self._is_wanted = False
 
@@ -140,6 +163,30 @@ class Endpoint:
                 self._originated, self._is_wanted = session, True
             self._carrier.run(sa, session, None, now, effects)
         return effects
+
+    def begin_over_udp(
+        self, path: Path, encapsulated: Path, now: float
+    ) -> list[Effect]:
+        """Begin over UDP, where a connection was asked for; see ``Datagrams.begin``.
+
+        Source: RFC 7296 §1.2
+        """
+        effects: list[Effect] = []
+        with self._control_lock:
+            session = self._own_session()
+            if self._is_wanted and session.ike is None:
+                self.datagrams.begin(session, path, encapsulated, now, effects)
+        return effects
+
+    def datagrams_received(
+        self, path: Path, datagrams: Sequence[bytes], now: float
+    ) -> list[Effect]:
+        """Take datagrams that came along one path; called by one thread at a time.
+
+        Source: RFC 7296 §2.11
+        """
+        effects = self.datagrams.received(path, datagrams, now)
+        return effects + self._restart_where_ended()
 
     def connection_opened(
         self,
@@ -203,9 +250,9 @@ class Endpoint:
         if session.ike is None:
             session.ike = engine.start(self.context, stream.path, now)
             self.tables.add_ike_sa(session.ike, session)
-            session.use(stream)
+            session.use(stream.fragment_size)
         else:
-            session.use(stream)
+            session.use(stream.fragment_size)
             self._resume(session, now)
         for sa in list(session.ike_sas):
             self._carrier.run(sa, session, stream.connection.id, now, effects)
@@ -232,6 +279,13 @@ class Endpoint:
         if self._originated is None or self._originated.has_ended:
             self._originated = IkeSession(is_tcp_originator=True)
         return self._originated
+
+    def _restart_where_ended(self) -> list[Effect]:
+        """Do so without the lock, unless there is something to do."""
+        if self._originated is None or not self._originated.has_ended:
+            return []
+        with self._control_lock:
+            return self._restart_if_ended()
 
     def _restart_if_ended(self) -> list[Effect]:
         """Begin a new session where ours ended without our wish.
@@ -321,10 +375,7 @@ class Endpoint:
         if stream is None:
             return []
         effects: list[Effect] = []
-        if stream.search is None:
-            reason = self._decode(stream, octets, now, effects)
-        else:
-            reason = self._search(stream, stream.search, octets, now, effects)
+        reason = self._streams.received(stream, octets, now, effects)
         if reason is not None:
             failure = stream.decoder.failure
             # what a peer sent instead of the prefix is for the log, not for a count
@@ -332,73 +383,7 @@ class Endpoint:
             with self._control_lock:
                 self.counters.drop("connection closed for its octets")
                 effects += self._close(id, reason, now, counted)
-        if self._originated is not None and self._originated.has_ended:
-            with self._control_lock:
-                effects += self._restart_if_ended()
-        return effects
-
-    def _decode(
-        self, stream: Stream, octets: bytes, now: float, effects: list[Effect]
-    ) -> str | None:
-        """Find messages and hand each on; returns why to close, if so.
-
-        Source: RFC 9329 §3, RFC 9329 §10
-        """
-        had_prefix = stream.decoder.has_prefix
-        messages = stream.decoder.feed(octets)
-        if not had_prefix and stream.decoder.has_prefix:
-            effects.append(traces.stream_prefix(stream.connection.id, "received"))
-        for begin, kind, run in runs(messages, self._resync.longest_run):
-            if kind is MessageKind.ESP:
-                reason = self._esp.take(stream, run[0][:4], run, now, effects)
-            else:
-                reason = self._take_other(stream, kind, run[0], now, effects)
-            if reason is None:
-                continue
-            search = self._resync.begin(stream, messages[begin:], reason)
-            if search is None:
-                return reason
-            return self._search(stream, search, b"", now, effects)
-        failure = stream.decoder.failure
-        return None if failure is None else str(failure)
-
-    def _search(
-        self,
-        stream: Stream,
-        search: FrameSearch,
-        octets: bytes,
-        now: float,
-        effects: list[Effect],
-    ) -> str | None:
-        """Look for the next message of a stream out of step [9329-10-resync].
-
-        Source: RFC 9329 §10
-        """
-        with self._control_lock:
-            found = self._resync.search(stream, search, octets)
-        if not found:
-            return search.verdict
-        skipped = len(search.octets) - len(found)
-        self.counters.drop("octets before the next message", skipped)
-        return self._decode(stream, found, now, effects)
-
-    def _take_other(
-        self,
-        stream: Stream,
-        kind: MessageKind,
-        octets: bytes,
-        now: float,
-        effects: list[Effect],
-    ) -> str | None:
-        if kind is MessageKind.IKE:
-            with self._control_lock:
-                return self._ike.take(stream, octets, now, effects)
-        if kind is MessageKind.UNPARSEABLE:
-            self.counters.drop("unparseable message")
-            return self.map.unparseable(stream.connection)
-        # keepalives and empty messages pass without a trace [9329-6.6-drop]; we send
-        # neither [9329-6.6-send]
-        return None
+        return effects + self._restart_where_ended()
 
     # --- inner packets ----------------------------------------------------------------
 
@@ -417,6 +402,7 @@ class Endpoint:
                 self._carrier.run(sa, session, None, now, effects)
             for id, reason in self.map.due(now):
                 effects += self._close(id, reason, now)
+            effects += self.datagrams.time_passed(now)
             effects += self._restart_if_ended()
         return effects
 
@@ -430,7 +416,7 @@ class Endpoint:
             times = [
                 upkeep.next_deadline(sa, now) for sa, _ in self.tables.ike_sas.values()
             ]
-            times.append(self.map.next_deadline())
+            times += [self.map.next_deadline(), self.datagrams.next_deadline(now)]
             if self._is_volume_limited():
                 times.append(now + USAGE_TICK_SECONDS)
             return min((t for t in times if t is not None), default=None)
@@ -477,7 +463,7 @@ class Endpoint:
             self._is_wanted = False
             begun = [(s.ike, s) for s in self.tables.sessions() if s.ike is not None]
             for sa, session in begun:
-                if sa.is_usable and session.current is not None:
+                if sa.is_usable and session.carrier is not None:
                     sa.tasks.clear()
                     sa.want(DeleteIkeSa("deleted by us"))
                     upkeep.time_passed(sa, now, self._usage)

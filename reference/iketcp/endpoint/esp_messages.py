@@ -1,8 +1,8 @@
-"""ESP messages of a stream: to which Child SA they go, and what they prove.
+"""ESP packets: to which Child SA they go, and what they prove.
 
-A packet names its Child SA by our SPI, whatever connection it came on. Only a packet
-that was authentic and no replay moves the session to that connection, and only then is
-the control lock taken.
+A packet names its Child SA by our SPI, whatever way it came. Only a packet that was
+authentic and no replay moves the session that way, and only then is the control lock
+taken.
 
 Source: RFC 4303 §3.4
 Source: RFC 9329 §6.1
@@ -13,11 +13,11 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 
 from iketcp.effects import Effect
+from iketcp.endpoint.arrival import Arrival
 from iketcp.endpoint.carry_out import OutputCarrier
 from iketcp.endpoint.data_plane import open_run
 from iketcp.endpoint.ike_messages import IkeMessages
-from iketcp.endpoint.tables import Counters, IkeSession, LiveChild, Stream, Tables
-from iketcp.mapping import Connection, ConnectionMap
+from iketcp.endpoint.tables import Counters, LiveChild, Tables
 
 
 class EspMessages:
@@ -27,8 +27,6 @@ class EspMessages:
     ----------
     tables : Tables
         What the endpoint holds.
-    connection_map : ConnectionMap
-        Which connection carries which session.
     counters : Counters
         What was dropped.
     carrier : OutputCarrier
@@ -42,14 +40,12 @@ class EspMessages:
     def __init__(
         self,
         tables: Tables,
-        connection_map: ConnectionMap,
         counters: Counters,
         carrier: OutputCarrier,
         ike: IkeMessages,
         control_lock: AbstractContextManager[object],
     ) -> None:
         self._tables = tables
-        self._map = connection_map
         self._counters = counters
         self._carrier = carrier
         self._ike = ike
@@ -57,7 +53,7 @@ class EspMessages:
 
     def take(
         self,
-        stream: Stream,
+        arrival: Arrival,
         spi_in: bytes,
         packets: list[bytes],
         now: float,
@@ -70,24 +66,21 @@ class EspMessages:
 
         Source: RFC 4303 §3.4.2, RFC 9329 §6.1
         """
-        connection = stream.connection
         live = self._tables.children.get(spi_in)
-        if live is not None and not self._map.may_carry(live.session, connection):
+        if live is not None and not arrival.may_carry(live.session):
             self._counters.drop("ESP of another session's", len(packets))
             return None
         if live is None:
-            return self._take_unknown(connection, spi_in, len(packets))
+            return self._take_unknown(arrival, spi_in, len(packets))
         opened = open_run(live, packets, effects)
         if opened.is_authentic:
-            self._heard(live, stream, now, effects)
+            self._heard(live, arrival, now, effects)
         if opened.integrity_failures:
             self._counters.drop("ESP integrity", opened.integrity_failures)
-            return self._map.integrity_failed(connection)
+            return arrival.integrity_failed()
         return None
 
-    def _take_unknown(
-        self, connection: Connection, spi_in: bytes, count: int
-    ) -> str | None:
+    def _take_unknown(self, arrival: Arrival, spi_in: bytes, count: int) -> str | None:
         """Judge ESP packets that have no Child SA; returns why to close, if so.
 
         Those that were under way to one as it was removed, or that came before the
@@ -98,15 +91,14 @@ class EspMessages:
         if spi_in in self._tables.retired:
             self._counters.drop("ESP of a removed Child SA", count)
             return None
-        session = connection.session
-        if isinstance(session, IkeSession) and session.awaits(spi_in):
+        if arrival.owner is not None and arrival.owner.awaits(spi_in):
             self._counters.drop("ESP of a Child SA not yet agreed", count)
             return None
         self._counters.drop("unknown ESP SPI", count)
-        return self._map.unknown_spi(connection, count)
+        return arrival.unknown_spi(count)
 
     def _heard(
-        self, live: LiveChild, stream: Stream, now: float, effects: list[Effect]
+        self, live: LiveChild, arrival: Arrival, now: float, effects: list[Effect]
     ) -> None:
         """Note authentic ESP [9329-6.1-valid-esp].
 
@@ -116,16 +108,15 @@ class EspMessages:
 
         Source: RFC 9329 §6.1, RFC 7296 §2.4
         """
-        session, connection = live.session, stream.connection
+        session = live.session
         if live.esp.is_sending_deferred:
             # the peer receives on it, for it sends on it. RFC 7296 §2.8
             self._carrier.prefer(live.esp)
         sa = session.ike  # another thread may end the session right now
         if sa is not None:
             sa.last_heard = now
-        if session.current == connection.id and not connection.is_half_open:
-            connection.last_valid = now
-            connection.unknown_in_row = connection.corrupt_in_row = 0
+        if arrival.is_home(session):
+            arrival.heard_at_home(now)
         else:
             with self._control_lock:
-                self._ike.followed(session, stream, now, effects)
+                self._ike.followed(session, arrival, now, effects)

@@ -1,6 +1,6 @@
-"""IKE messages of a stream: to which IKE SA they go, and what is answered without one.
+"""IKE messages: to which IKE SA they go, and what is answered without one.
 
-A message names its IKE SA by our SPI, whatever connection it came on. An IKE_SA_INIT
+A message names its IKE SA by our SPI, whatever way it came. An IKE_SA_INIT
 request names none yet: it begins a session, or is repeated, or is answered in the
 clear. A message for an IKE SA that was lost in a restart gets a token that proves it.
 
@@ -18,8 +18,9 @@ import hashlib
 
 from iketcp.effects import Effect
 from iketcp.endpoint import traces
+from iketcp.endpoint.arrival import Arrival
 from iketcp.endpoint.carry_out import OutputCarrier, send_on
-from iketcp.endpoint.tables import Counters, IkeSession, Stream, Tables
+from iketcp.endpoint.tables import Counters, IkeSession, Tables
 from iketcp.errors import (
     IketcpError,
     IntegrityError,
@@ -47,7 +48,7 @@ from iketcp.ike.message_window import SentRequest
 from iketcp.ike.outputs import MessageAccepted, SendMessage
 from iketcp.ike.payloads import SkfPayload, SkPayload
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
-from iketcp.mapping import ConnectionMap
+from iketcp.ike.states import IkeState
 from iketcp.registry import ExchangeType
 
 UnderWay = list[tuple[IkeSa, SentRequest | None]]
@@ -61,8 +62,6 @@ class IkeMessages:
     ----------
     tables : Tables
         What the endpoint holds.
-    connection_map : ConnectionMap
-        Which connection carries which session.
     context : IkeContext
         Shared by all IKE SAs.
     counters : Counters
@@ -74,19 +73,17 @@ class IkeMessages:
     def __init__(
         self,
         tables: Tables,
-        connection_map: ConnectionMap,
         context: IkeContext,
         counters: Counters,
         carrier: OutputCarrier,
     ) -> None:
         self._tables = tables
-        self._map = connection_map
         self._context = context
         self._counters = counters
         self._carrier = carrier
 
     def take(
-        self, stream: Stream, octets: bytes, now: float, effects: list[Effect]
+        self, arrival: Arrival, octets: bytes, now: float, effects: list[Effect]
     ) -> str | None:
         """Take one IKE message.
 
@@ -103,57 +100,60 @@ class IkeMessages:
         try:
             message = decode_message(octets)
         except IketcpError as error:
-            return self._undecodable(stream, octets, error, effects)
+            return self._undecodable(arrival, octets, error, effects)
         header = message.header
         ours = header.spi_r if header.is_original_initiator else header.spi_i
         if header.spi_r == NO_SPI and not header.is_response:
-            return self._take_first(stream, message, octets, now, effects)
+            return self._take_first(arrival, message, octets, now, effects)
         found = self._tables.ike_sas.get(ours)
         if found is None or not _names(found[0], header):
+            if self._repeat_farewell(arrival, octets, effects):
+                return None
             self._counters.drop("unknown IKE SPI")
-            self._show_token(stream, message, effects)
-            return self._map.unparseable(stream.connection)
+            self._show_token(arrival, message, effects)
+            return arrival.unparseable()
         sa, session = found
         if is_proof(message):
-            return self._take_proof(sa, session, stream, message, now, effects)
-        if not self._map.may_carry(session, stream.connection):
+            return self._take_proof(sa, session, arrival, message, now, effects)
+        if not arrival.may_carry(session):
             self._counters.drop("IKE message of another session's")
             return None
-        return self._take_for(sa, session, stream, message, octets, now, effects)
+        return self._take_for(sa, session, arrival, message, octets, now, effects)
 
     def _take_for(
         self,
         sa: IkeSa,
         session: IkeSession,
-        stream: Stream,
+        arrival: Arrival,
         message: Message,
         octets: bytes,
         now: float,
         effects: list[Effect],
     ) -> str | None:
         """Let the IKE SA handle its message, and follow it to its connection."""
-        connection = stream.connection
         under_way = _under_way(session)
         try:
             is_fresh = engine.receive(sa, message, octets, now)
         except IntegrityError as error:
             self._counters.drop(type(error).__name__)
-            return self._map.integrity_failed(connection)
+            return arrival.integrity_failed()
         except IketcpError as error:
             self._counters.drop(type(error).__name__)
             is_fresh = False
         if is_fresh:
-            self._follow(session, stream, under_way, now, effects)
-        self._carrier.run(sa, session, connection.id, now, effects)
+            self._follow(session, arrival, under_way, now, effects)
+        self._carrier.run(sa, session, arrival.carrier, now, effects)
+        if is_fresh and arrival.path.is_udp:
+            self._keep_farewell(sa, header=message.header, octets=octets)
         # a rekey leaves work for the IKE SAs it made: what was queued, or a DELETE
-        self._begin_what_waits(session, stream, now, effects)
+        self._begin_what_waits(session, arrival, now, effects)
         return None
 
     def _take_proof(
         self,
         sa: IkeSa,
         session: IkeSession,
-        stream: Stream,
+        arrival: Arrival,
         message: Message,
         now: float,
         effects: list[Effect],
@@ -167,35 +167,60 @@ class IkeMessages:
         """
         if not is_proven(sa, message.payloads):
             self._counters.drop("token that proves nothing")
-            return self._map.unparseable(stream.connection)
+            return arrival.unparseable()
         sa.close("the peer has restarted and lost it")
-        self._carrier.run(sa, session, stream.connection.id, now, effects)
+        self._carrier.run(sa, session, arrival.carrier, now, effects)
         return None
 
+    def _keep_farewell(self, sa: IkeSa, header: Header, octets: bytes) -> None:
+        """Keep the answer to a request that ended its IKE SA: over UDP it may be lost.
+
+        Source: RFC 7296 §2.1
+        """
+        response = sa.answered.response
+        if sa.state is IkeState.CLOSED and not header.is_response and response:
+            answer = sa.header(header.exchange_type, header.message_id, True)
+            repetition = SendMessage(response, answer, (), is_repetition=True)
+            self._tables.part(hashlib.sha256(octets).digest(), repetition)
+
+    def _repeat_farewell(
+        self, arrival: Arrival, octets: bytes, effects: list[Effect]
+    ) -> bool:
+        """Answer the request that ended an IKE SA once more; True if it is one.
+
+        Source: RFC 7296 §2.1
+        """
+        if not arrival.path.is_udp:
+            return False
+        answer = self._tables.farewells.get(hashlib.sha256(octets).digest())
+        if answer is not None:
+            effects += send_on(arrival.carrier, answer)
+        return answer is not None
+
     def _begin_what_waits(
-        self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
+        self, session: IkeSession, arrival: Arrival, now: float, effects: list[Effect]
     ) -> None:
         """Let every IKE SA of a session begin the exchange that waits, if one does."""
         for sa in list(session.ike_sas):
             engine.begin_next(sa, now)
-            self._carrier.run(sa, session, stream.connection.id, now, effects)
+            self._carrier.run(sa, session, arrival.carrier, now, effects)
 
     def followed(
-        self, session: IkeSession, stream: Stream, now: float, effects: list[Effect]
+        self, session: IkeSession, arrival: Arrival, now: float, effects: list[Effect]
     ) -> None:
-        """A valid ESP packet came on ``stream``: the session follows it there.
+        """A valid ESP packet came on this way: the session follows it there.
 
         What waited for a connection is begun now.
 
         Source: RFC 9329 §6.1
         """
-        self._follow(session, stream, _under_way(session), now, effects)
-        self._begin_what_waits(session, stream, now, effects)
+        self._follow(session, arrival, _under_way(session), now, effects)
+        self._begin_what_waits(session, arrival, now, effects)
 
     def _follow(
         self,
         session: IkeSession,
-        stream: Stream,
+        arrival: Arrival,
         under_way: UnderWay,
         now: float,
         effects: list[Effect],
@@ -208,14 +233,13 @@ class IkeMessages:
 
         Source: RFC 9329 §6.1, RFC 9329 §6.2
         """
-        id, before = stream.connection.id, session.current
-        if not self._map.valid_message(session, stream.connection, now):
+        before = session.carrier
+        if not arrival.valid_message(session, now):
             return
-        effects.append(traces.mapping_moved(session.ike, before, id))
-        session.use(stream)
+        effects.append(traces.mapping_moved(session.ike, before, session.carrier))
         for sa, request in under_way:
             if sa.sent is request and engine.repeat_request(sa):
-                self._carrier.run(sa, session, id, now, effects)
+                self._carrier.run(sa, session, arrival.carrier, now, effects)
 
     def is_genuine(self, session: IkeSession, octets: bytes) -> bool:
         """Tell whether an IKE message is authentic for ``session``; change nothing.
@@ -244,7 +268,7 @@ class IkeMessages:
     # --- without an IKE SA ------------------------------------------------------------
 
     def _show_token(
-        self, stream: Stream, message: Message, effects: list[Effect]
+        self, arrival: Arrival, message: Message, effects: list[Effect]
     ) -> None:
         """Prove to a peer that we have lost its IKE SA.
 
@@ -257,64 +281,69 @@ class IkeMessages:
         lives = {header.spi_i, header.spi_r} & self._tables.ike_sas.keys()
         if secret and not lives and is_question(message):
             payloads = proof_payloads(secret, header)
-            self._send_stateless(answer_in_the_clear(header, payloads), stream, effects)
+            self._send_stateless(
+                answer_in_the_clear(header, payloads), arrival, effects
+            )
 
     def _take_first(
         self,
-        stream: Stream,
+        arrival: Arrival,
         message: Message,
         octets: bytes,
         now: float,
         effects: list[Effect],
     ) -> str | None:
         """Take a request that names no SPI of ours: IKE_SA_INIT, or nothing we know."""
-        header, connection = message.header, stream.connection
+        header = message.header
         is_first = (
             header.exchange_type == ExchangeType.IKE_SA_INIT
             and header.message_id == 0
             and header.is_original_initiator
             and header.spi_i != NO_SPI
         )
-        if not is_first or connection.is_tcp_originator:
+        if not is_first or not arrival.takes_first:
             self._counters.drop("unknown IKE SPI")
-            return self._map.unparseable(connection)
+            return arrival.unparseable()
         digest = hashlib.sha256(octets).digest()
         known = self._tables.half_open.get(digest)
         if known is not None:
-            self._repeat_first(known, stream, effects)
+            self._repeat_first(known, arrival, effects)
             return None
-        if not self._map.may_carry(None, connection):
+        if digest in self._tables.settled:
+            # it belongs to an IKE SA that is up. RFC 7296 §2.1
+            self._counters.drop("IKE_SA_INIT that was answered long ago")
+            return None
+        if not arrival.may_carry(None):
             # refused without a word; the session on it is not touched [9329-6.1-share]
             self._counters.drop("IKE_SA_INIT on a connection in use")
             return None
-        if self._tables.strangers.refusal(connection.address) is not None:
+        if self._tables.strangers.refusal(str(arrival.path.remote_address)) is not None:
             self._counters.drop("too many half-open IKE SAs")
             return None
         request = Received(header, message.payloads, octets)
         try:
             answer = answer_ike_sa_init(
-                self._context, request, stream.path, now, len(self._tables.half_open)
+                self._context, request, arrival.path, now, len(self._tables.half_open)
             )
         except IketcpError as error:
             self._counters.drop(type(error).__name__)
-            return self._map.unparseable(connection)
+            return arrival.unparseable()
         accepted = MessageAccepted(header, message.payloads, len(octets))
-        effects.append(traces.message_received(accepted, connection.id))
+        effects.append(traces.message_received(accepted, arrival.carrier))
         if isinstance(answer, StatelessAnswer):
-            self._send_stateless(answer, stream, effects)
+            self._send_stateless(answer, arrival, effects)
             if answer.is_cookie_request:  # nothing else is kept [9329-6.3-close]
-                self._map.cookie_requested(connection, now)
+                arrival.cookie_requested(now)
             return None
         session = IkeSession(is_tcp_originator=False, ike=answer)
         self._tables.add_ike_sa(answer, session)
-        self._tables.begin_half_open(session, digest, connection.address)
-        self._map.begin(session, connection)
-        session.use(stream)
-        self._carrier.run(answer, session, connection.id, now, effects)
+        self._tables.begin_half_open(session, digest, str(arrival.path.remote_address))
+        arrival.begin(session)
+        self._carrier.run(answer, session, arrival.carrier, now, effects)
         return None
 
     def _repeat_first(
-        self, session: IkeSession, stream: Stream, effects: list[Effect]
+        self, session: IkeSession, arrival: Arrival, effects: list[Effect]
     ) -> None:
         """Answer a repeated IKE_SA_INIT with the same octets.
 
@@ -324,21 +353,21 @@ class IkeMessages:
         """
         sa = session.ike_sas[0]
         response = sa.answered.response
-        if not response or not self._map.may_carry(session, stream.connection):
+        if not response or not arrival.may_carry(session):
             return
         header = sa.header(ExchangeType.IKE_SA_INIT, 0, is_response=True)
         repetition = SendMessage(response, header, (), is_repetition=True)
-        effects += send_on(stream.connection.id, repetition)
+        effects += send_on(arrival.carrier, repetition)
 
     def _send_stateless(
-        self, answer: StatelessAnswer, stream: Stream, effects: list[Effect]
+        self, answer: StatelessAnswer, arrival: Arrival, effects: list[Effect]
     ) -> None:
         sent = SendMessage((answer.octets,), answer.header, answer.payloads)
-        effects += send_on(stream.connection.id, sent)
+        effects += send_on(arrival.carrier, sent)
 
     def _undecodable(
         self,
-        stream: Stream,
+        arrival: Arrival,
         octets: bytes,
         error: IketcpError,
         effects: list[Effect],
@@ -361,13 +390,13 @@ class IkeMessages:
             header is not None
             and error.notify is not None
             and not header.is_response
-            and not stream.connection.is_tcp_originator
+            and arrival.takes_first
             and (is_later_version or (is_first and tells))
-            and self._map.may_carry(None, stream.connection)
+            and arrival.may_carry(None)
         ):
             answer = stateless_answer(header, error.notify, error.notify_data)
-            self._send_stateless(answer, stream, effects)
-        return self._map.unparseable(stream.connection)
+            self._send_stateless(answer, arrival, effects)
+        return arrival.unparseable()
 
 
 def _names(sa: IkeSa, header: Header) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from iketcp.endpoint.endpoint import Endpoint
 from iketcp.endpoint.tables import IkeSession, LiveChild, Stream
 from iketcp.half_open import HalfOpen
+from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap
 
@@ -66,7 +67,9 @@ def _ike_sa(sa: IkeSa, session: IkeSession, now: float) -> dict[str, Any]:
         "local_identity": str(sa.policy.local_identity),
         "remote_identity": sa.remote_identity,
         "suite": "" if sa.suite is None else sa.suite.describe(),
+        "transport": "tcp" if session.udp_path is None else "udp",
         "connection": session.current,
+        "udp_path": None if session.udp_path is None else _ends(session.udp_path),
         "child_sas": [spi.hex() for spi in list(sa.children)],
         "assigned": [str(address) for address in sa.assigned],
         "next_message_id": sa.next_message_id,
@@ -96,6 +99,13 @@ def _child(live: LiveChild) -> dict[str, Any]:
     }
 
 
+def _ends(path: Path) -> dict[str, str]:
+    return {
+        "local": f"{path.local_address} {path.local_port}",
+        "remote": f"{path.remote_address} {path.remote_port}",
+    }
+
+
 def _connection(
     stream: Stream, connection_map: ConnectionMap, now: float
 ) -> dict[str, Any]:
@@ -104,8 +114,7 @@ def _connection(
     deadline = connection_map.deadline_of(connection)
     return {
         "connection": connection.id,
-        "local": f"{path.local_address} {path.local_port}",
-        "remote": f"{path.remote_address} {path.remote_port}",
+        **_ends(path),
         "is_tcp_originator": connection.is_tcp_originator,
         "has_prefix": stream.decoder.has_prefix,
         "is_half_open": connection.is_half_open,

@@ -10,12 +10,14 @@ Source: RFC 9329 §6.1
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from iketcp.effects import ConnectionId
 from iketcp.endpoint.frame_search import FrameSearch
 from iketcp.esp.child_sa import ChildSa
 from iketcp.half_open import HalfOpen
 from iketcp.ike.nat_detection import Path
+from iketcp.ike.outputs import SendMessage
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import Connection, Session
 from iketcp.stream import StreamDecoder
@@ -23,11 +25,36 @@ from iketcp.stream import StreamDecoder
 RETIRED_LIMIT = 4096
 """Choice: SPIs of removed Child SAs that are remembered, newest first to stay."""
 
+SETTLED_LIMIT = 1024
+"""Choice: IKE_SA_INIT requests over UDP that are remembered so, newest first."""
+
+FAREWELL_LIMIT = 64
+"""Choice: last answers over UDP that are kept, newest first."""
+
 REASON_LIMIT = 64
 """Choice: so many reasons why connections ended are counted apart."""
 
+T = TypeVar("T")
+
 OTHER_REASONS = "other reasons"
 """Under which all further ones are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatagramPolicy:
+    """What the RFCs leave open for UDP. RFC 3948 §4, RFC 7383 §2.5.1."""
+
+    path_mtu: int = 1500
+    """Largest outer IP packet, in octets."""
+    fragment_size: int | None = 1228
+    """Octets of the largest IKE message that goes whole where fragments are agreed to;
+    with marker, UDP and IPv6 headers that is 1280, which every IPv6 link takes."""
+    keepalive_seconds: float = 20.0
+    """From behind a NAT something goes out at least so often."""
+
+
+Carrier = ConnectionId | Path
+"""What carries a message: a TCP connection, or datagrams between two ends."""
 
 
 @dataclass(eq=False, slots=True)
@@ -42,6 +69,17 @@ class IkeSession(Session):
     """Digest of the IKE_SA_INIT request while IKE_AUTH is awaited, 32 octets."""
     address: str = ""
     """The initiator's address, as long as it is counted as half-open."""
+    udp_path: Path | None = None
+    """Over UDP: where it sends now; ``None``: it is over TCP, see ``current``."""
+    encapsulated_path: Path | None = None
+    """As initiator over UDP: where it sends once there are keys."""
+    has_sent: bool = False
+    """Something went out since somebody looked: no keepalive is needed."""
+
+    @property
+    def carrier(self) -> Carrier | None:
+        """Where it sends; ``None`` while it has no connection. RFC 9329 §6.1."""
+        return self.current if self.udp_path is None else self.udp_path
 
     def shared(self) -> IkeSa | None:
         """Return the newest IKE SA that the peer has for certain.
@@ -53,14 +91,14 @@ class IkeSession(Session):
             return next((sa for sa in self.ike_sas if sa.heir is newest), newest)
         return newest
 
-    def use(self, stream: Stream) -> None:
-        """Let all IKE SAs send on this connection, in fragments if it needs them.
+    def use(self, fragment_size: int | None) -> None:
+        """Let all IKE SAs send, in fragments where a message would be larger.
 
-        Source: RFC 9329 §7.5
+        Source: RFC 7383 §2.5, RFC 9329 §7.5
         """
         for sa in self.ike_sas:
             sa.has_connection = True
-            sa.fragment_size = stream.fragment_size
+            sa.fragment_size = fragment_size
 
     def awaits(self, spi_in: bytes) -> bool:
         """Tell whether a request of ours under way asks for a Child SA with this SPI.
@@ -138,6 +176,12 @@ class Tables:
     """SPIs of Child SAs removed of late: packets under way to them are no surprise."""
     half_open: dict[bytes, IkeSession] = field(default_factory=dict)
     """By the digest of the IKE_SA_INIT request, while IKE_AUTH is awaited."""
+    settled: dict[bytes, None] = field(default_factory=dict)
+    """Digests of IKE_SA_INIT requests that led to an IKE SA: over UDP one may come once
+    more. Source: RFC 7296 §2.1"""
+    farewells: dict[bytes, SendMessage] = field(default_factory=dict)
+    """Over UDP, by the digest of a request: the last answer of an IKE SA that is gone,
+    for that may be lost, too. Source: RFC 7296 §2.1"""
 
     def sessions(self) -> list[IkeSession]:
         """All sessions, once each."""
@@ -155,9 +199,7 @@ class Tables:
 
     def retire(self, spi_in: bytes) -> None:
         """Remember the SPI of a removed Child SA, and forget the oldest such SPI."""
-        self.retired[spi_in] = None
-        if len(self.retired) > RETIRED_LIMIT:
-            del self.retired[next(iter(self.retired))]
+        _remember(self.retired, spi_in, None, RETIRED_LIMIT)
 
     def begin_half_open(
         self, session: IkeSession, first_request: bytes, address: str
@@ -171,3 +213,19 @@ class Tables:
         """Note that it has, or that the session is gone; idempotent."""
         if self.half_open.pop(session.first_request, None) is not None:
             self.strangers.remove(session.address, is_timed_out)
+            if session.udp_path is not None and session.was_established:
+                _remember(self.settled, session.first_request, None, SETTLED_LIMIT)
+
+    def part(self, request: bytes, answer: SendMessage) -> None:
+        """Keep the last answer of an IKE SA that is gone, by its request's digest.
+
+        Source: RFC 7296 §2.1
+        """
+        _remember(self.farewells, request, answer, FAREWELL_LIMIT)
+
+
+def _remember(table: dict[bytes, T], key: bytes, value: T, limit: int) -> None:
+    """Add an entry, and forget the oldest if there are too many."""
+    table[key] = value
+    if len(table) > limit:
+        del table[next(iter(table))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from iketcp.child_sa import ChildSaParameters
 from iketcp.effects import ConnectionId, Effect, IkeKeysDerived, Trace
+from iketcp.endpoint.tables import Carrier
 from iketcp.esp.child_sa import ChildSa
 from iketcp.ike import outputs
 from iketcp.ike.header import Header
@@ -42,13 +43,23 @@ def stream_prefix(id: ConnectionId, direction: str) -> Trace:
 
 
 def mapping_moved(
-    sa: IkeSa | None, before: ConnectionId | None, to: ConnectionId
+    sa: IkeSa | None, before: Carrier | None, to: Carrier | None
 ) -> Trace:
-    """A session moved to another connection; ``from`` is null if it had none."""
-    fields: dict[str, object] = {"from": before, "to": to}
+    """A session moved to another connection; ``from`` is null if it had none.
+
+    Over UDP both are addresses and ports: those of the peer.
+    """
+    fields: dict[str, object] = {"from": _name(before), "to": _name(to)}
     if sa is not None:
         fields.update(spi_i=sa.spi_i.hex(), spi_r=sa.spi_r.hex())
     return Trace("mapping-moved", fields)
+
+
+def _name(carrier: Carrier | None) -> int | str | None:
+    """Name a connection by its number, and datagrams by where they go."""
+    if isinstance(carrier, Path):
+        return f"udp {carrier.remote_address} {carrier.remote_port}"
+    return carrier
 
 
 def _header_fields(header: Header) -> dict[str, object]:
@@ -61,14 +72,14 @@ def _header_fields(header: Header) -> dict[str, object]:
     }
 
 
-def message_sent(message: outputs.SendMessage, target: ConnectionId) -> Trace:
+def message_sent(message: outputs.SendMessage, target: Carrier) -> Trace:
     """An IKE message of ours."""
     return Trace(
         "ike-message",
         {
             "direction": "sent",
             **_header_fields(message.header),
-            "connection": target,
+            "connection": _name(target),
             "octets": sum(map(len, message.messages)),
             "messages": len(message.messages),
             "payloads": [describe(p) for p in message.payloads],
@@ -78,7 +89,7 @@ def message_sent(message: outputs.SendMessage, target: ConnectionId) -> Trace:
 
 
 def message_received(
-    message: outputs.MessageAccepted, came_on: ConnectionId | None
+    message: outputs.MessageAccepted, came_on: Carrier | None
 ) -> Trace:
     """An authentic, fresh IKE message of the peer's (or one of IKE_SA_INIT)."""
     return Trace(
@@ -86,7 +97,7 @@ def message_received(
         {
             "direction": "received",
             **_header_fields(message.header),
-            "connection": came_on,
+            "connection": _name(came_on),
             "octets": message.octets,
             "payloads": [describe(p) for p in message.payloads],
             "is_retransmission": False,

@@ -1,7 +1,8 @@
 """Admission: what a responder asks of an initiator before it keeps any state.
 
-Over TCP an initiator has proved its address already, so nothing is asked as long as few
-IKE SAs are half-open. When there are many, an initiator has to bring back a cookie with
+Nothing is asked as long as few IKE SAs are half-open. Over UDP a cookie is asked for
+when they grow more, for addresses can be forged; over TCP an initiator has proved its
+address already. When there are many, an initiator has to bring back a cookie with
 the solution of the puzzle that came along. The cookie says which puzzle it was, so
 nothing is remembered of those who only ask.
 
@@ -49,8 +50,8 @@ def demand(
 ) -> tuple[Payload, ...]:
     """Say what an initiator has to bring first.
 
-    A cookie alone is asked for by configuration only [9329-6.3-cookie-puzzle]. It
-    holds over any connection from the same address [9329-6.3-port].
+    A cookie alone is asked for by configuration only [9329-6.3-cookie-puzzle], or over
+    UDP. It holds over any connection from the same address [9329-6.3-port].
 
     Parameters
     ----------
@@ -77,7 +78,8 @@ def demand(
     """
     policy = context.policy
     under_load = is_loaded(context, half_open)
-    if not under_load and not policy.is_cookie_required:
+    is_forgeable = path.is_udp and half_open >= policy.cookie_threshold
+    if not under_load and not policy.is_cookie_required and not is_forgeable:
         return ()
     ni = need(payloads, NoncePayload).nonce
     address, spi_i = path.remote_address, header.spi_i

@@ -100,14 +100,16 @@ def begin_next(sa: IkeSa, now: float) -> None:
 
 
 def repeat_request(sa: IkeSa) -> bool:
-    """Send the request under way again, octet for octet, on a new connection.
+    """Send the request under way again, octet for octet.
+
+    Over TCP that is on a new connection; over UDP, because there was no answer.
 
     Returns
     -------
     bool
         Whether there was one [9329-6.2-reconnect].
 
-    Source: RFC 9329 §6.2
+    Source: RFC 7296 §2.1, RFC 9329 §6.2
     """
     if sa.sent is None or sa.exchange is None:
         return False
@@ -288,7 +290,7 @@ def _take_response(sa: IkeSa, response: Received, now: float) -> None:
     Source: RFC 7296 §2.21.3
     """
     exchange = awaiting_exchange(sa, response.header)
-    exchange.check_answer(response)
+    exchange.check_answer(sa, response, now)
     sa.exchange = sa.sent = None
     _accepted(sa, response, now)
     if find_notify(response.payloads, NotifyType.INVALID_SYNTAX) is not None:

@@ -12,6 +12,8 @@ Source: RFC 9329 §6.2
 
 from enum import Enum
 
+from iketcp.ike.retransmission import Retransmission
+
 
 class RequestKind(Enum):
     """What a received request is to us. Source: RFC 7296 §2.1, RFC 7296 §2.3."""
@@ -58,16 +60,40 @@ class SentRequest:
         these [9329-6.2-reconnect].
     deadline : float
         When to give up, in seconds; the IKE SA ends then [9329-6.2-no-retransmit].
+    retransmission : Retransmission or None
+        When it is sent again; ``None``, as over TCP: never.
     """
 
-    __slots__ = ("deadline", "message_id", "messages")
+    __slots__ = ("deadline", "message_id", "messages", "refusal", "retransmission")
 
     def __init__(
-        self, message_id: int, messages: tuple[bytes, ...], deadline: float
+        self,
+        message_id: int,
+        messages: tuple[bytes, ...],
+        deadline: float,
+        retransmission: Retransmission | None = None,
     ) -> None:
         self.message_id = message_id
         self.messages = messages
         self.deadline = deadline
+        self.retransmission = retransmission
+        self.refusal = ""
+        """What somebody answered who may not be the peer."""
+
+    def doubt(self, refusal: str, deadline: float) -> None:
+        """Note an answer that anybody could have sent: the peer's may still come.
+
+        Source: RFC 7296 §2.21.1
+        """
+        if not self.refusal:
+            self.refusal, self.deadline = refusal, min(self.deadline, deadline)
+
+    @property
+    def next_event(self) -> float:
+        """When it is to be sent again or given up, in seconds."""
+        if self.retransmission is None:
+            return self.deadline
+        return min(self.deadline, self.retransmission.at)
 
     def is_answered_by(self, message_id: int) -> bool:
         """Tell whether a response with this Message ID is ours to handle."""

@@ -2,7 +2,8 @@
 
 Each peer hashes the SPIs with the address and port it believes in; the other compares
 with what it sees. Over TCP the ports are those of the TCP connection, and a NAT that is
-found changes nothing: the stream already passes it.
+found changes nothing: the stream already passes it. Over UDP the peer behind a NAT
+sends keepalives, and the other one follows it to a new address.
 
 Source: RFC 7296 §2.23
 Source: RFC 9329 §6.5
@@ -11,6 +12,7 @@ Source: RFC 9329 §6.5
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from ipaddress import IPv4Address, IPv6Address
 
 from iketcp.ike.payloads import NotifyPayload, Payload
@@ -18,15 +20,39 @@ from iketcp.registry import NotifyType
 
 IpAddress = IPv4Address | IPv6Address
 
+NO_SOURCE = bytes(20)
+"""A digest of no address: whoever compares finds a NAT. Source: RFC 7296 §2.23."""
+
+
+class Transport(Enum):
+    """What carries IKE and ESP. Source: RFC 9329 §1, RFC 7296 §2.23."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    """Port 500: IKE alone, without a marker."""
+    UDP_ENCAPSULATION = "udp-encapsulation"
+    """Port 4500: IKE behind a marker, and ESP."""
+
 
 @dataclass(frozen=True, slots=True)
 class Path:
-    """The two ends of a TCP connection, as this host sees them."""
+    """The two ends of a TCP connection, or of datagrams, as this host sees them."""
 
     local_address: IpAddress
     local_port: int
     remote_address: IpAddress
     remote_port: int
+    transport: Transport = Transport.TCP
+
+    @property
+    def is_udp(self) -> bool:
+        """Messages go as datagrams, and may be lost."""
+        return self.transport is not Transport.TCP
+
+    @property
+    def is_encapsulated(self) -> bool:
+        """It has room for ESP beside IKE, over UDP."""
+        return self.transport is Transport.UDP_ENCAPSULATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +84,16 @@ def nat_detection_data(
 
 
 def nat_detection_payloads(spi_i: bytes, spi_r: bytes, path: Path) -> list[Payload]:
-    """Make both NAT_DETECTION notifications for a message along ``path``."""
+    """Make both NAT_DETECTION notifications for a message along ``path``.
+
+    Choice: over UDP our source matches nothing. Our ESP has no other way than inside
+    UDP, and a peer that finds a NAT sends its own inside UDP, too.
+
+    Source: RFC 7296 §2.23
+    """
     source = nat_detection_data(spi_i, spi_r, path.local_address, path.local_port)
+    if path.is_udp:
+        source = NO_SOURCE
     target = nat_detection_data(spi_i, spi_r, path.remote_address, path.remote_port)
     return [
         NotifyPayload(NotifyType.NAT_DETECTION_SOURCE_IP, source),

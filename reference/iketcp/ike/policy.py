@@ -10,6 +10,7 @@ from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
 from iketcp.ike.credentials import Credential, Trust
 from iketcp.ike.identity import Identity
 from iketcp.ike.proposals import Proposal
+from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.selectors import TrafficSelector
 
 
@@ -78,6 +79,8 @@ class IkePolicy:
     lifetime: Lifetime = Lifetime(seconds=14400.0)
     request_timeout_seconds: float = 60.0
     """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""
+    retransmission: RetransmissionPolicy = RetransmissionPolicy()
+    """Over UDP, requests are sent again, and waited for longer."""
     liveness_seconds: float | None = 30.0
     """An empty INFORMATIONAL after this long without a protected message."""
     eap_peer: EapPeerPolicy | None = None
@@ -89,6 +92,9 @@ class IkePolicy:
     pool: PoolPolicy | None = None
     is_cookie_required: bool = False
     """Ask every initiator for a cookie; off, as RFC 9329 §6.3 advises."""
+    cookie_threshold: int = 8
+    """With so many half-open IKE SAs, an initiator has to bring a cookie over UDP,
+    where nobody has proved its address yet. Source: RFC 7296 §2.6."""
     puzzle_threshold: int = 128
     """With so many half-open IKE SAs, an initiator has to solve a puzzle first; 0:
     always. Source: RFC 8019 §4.4."""

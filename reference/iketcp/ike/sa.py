@@ -35,6 +35,7 @@ from iketcp.ike.outputs import ChildRemoved, Closed, HandedOver, Output, SendMes
 from iketcp.ike.payloads import Payload, PsPayload
 from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.protection import IkeProtection
+from iketcp.ike.retransmission import Retransmission
 from iketcp.ike.states import (
     ChildEvent,
     ChildState,
@@ -49,7 +50,8 @@ NO_SPI = bytes(8)
 """The responder's SPI before it has one. Source: RFC 7296 §3.1."""
 
 REPLACED_SECONDS = 60.0
-"""Choice: how long a replaced IKE SA waits for the peer to delete it."""
+"""Choice: how long a replaced IKE SA waits for the peer to delete it, at least; as long
+as the peer may ask again for our answer to the rekey, if it asks as long as we do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,7 @@ class Exchange(ABC):
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return the request's payloads, or ``None`` when there is nothing to ask."""
 
-    def check_answer(self, response: Received) -> None:
+    def check_answer(self, sa: IkeSa, response: Received, now: float) -> None:
         """Look whether this is an answer at all; after a refusal we go on waiting.
 
         Raises
@@ -185,7 +187,7 @@ class IkeSa:
     spi_i, spi_r : bytes
         IKE SPIs, 8 octets each; ``NO_SPI`` while unknown.
     path : Path
-        Addresses and ports of the connection it began on.
+        Addresses and ports where it began, and the transport that it goes over.
     now : float
         Seconds.
 
@@ -265,6 +267,17 @@ class IkeSa:
         """Exchanges may be begun on it."""
         return self.state is IkeState.ESTABLISHED
 
+    @property
+    def answer_seconds(self) -> float:
+        """How long an answer is awaited; over UDP something may have been lost.
+
+        Source: RFC 7296 §2.4, RFC 9329 §6.2
+        """
+        policy = self.policy
+        if self.path.is_udp:
+            return policy.retransmission.total_seconds
+        return policy.request_timeout_seconds
+
     # --- state -----------------------------------------------------------------
 
     def transition(self, event: IkeEvent) -> None:
@@ -343,7 +356,7 @@ class IkeSa:
         Source: RFC 7296 §2.8
         """
         self.transition(IkeEvent.REKEY)
-        self.state_deadline = now + REPLACED_SECONDS
+        self.state_deadline = now + max(REPLACED_SECONDS, self.answer_seconds)
 
     def add_child(self, child: Child) -> None:
         """Note a new Child SA."""
@@ -396,8 +409,12 @@ class IkeSa:
         message_id = self.next_message_id
         header = self.header(exchange.exchange_type, message_id, is_response=False)
         messages = self._encode(header, payloads)
-        deadline = now + self.policy.request_timeout_seconds
-        self.sent = SentRequest(message_id, messages, deadline)
+        deadline = now + self.answer_seconds
+        retransmission = None
+        if self.path.is_udp:
+            policy, entropy = self.policy.retransmission, self.context.entropy
+            retransmission = Retransmission(policy, entropy, now)
+        self.sent = SentRequest(message_id, messages, deadline, retransmission)
         self.exchange = exchange
         self.next_message_id += 1
         self.emit(SendMessage(messages, header, tuple(payloads)))

@@ -1,5 +1,6 @@
 """What time brings to an IKE SA: giving up, rekeying, asking whether the peer lives.
 
+Source: RFC 7296 §2.1
 Source: RFC 7296 §2.4
 Source: RFC 7296 §2.8
 Source: RFC 9329 §6.2
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from iketcp.ike.engine import begin_next
+from iketcp.ike.engine import begin_next, repeat_request
 from iketcp.ike.exchanges.create_child_sa import RekeyChild
 from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild, DeleteIkeSa
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
@@ -26,7 +27,7 @@ Usage = Callable[[bytes], tuple[int, int]]
 
 
 def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> None:
-    """Do what is due: give up, forget, rekey, check liveness, send what waited.
+    """Do what is due: give up, repeat, forget, rekey, check liveness, send what waited.
 
     Parameters
     ----------
@@ -41,18 +42,31 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
         return
     if sa.sent is not None and now >= sa.sent.deadline:
         # over TCP nothing is sent again meanwhile [9329-6.2-no-retransmit]
-        sa.close(f"no answer for {sa.policy.request_timeout_seconds:g} s")
+        sa.close(sa.sent.refusal or f"no answer for {sa.answer_seconds:g} s")
         return
     if sa.state_deadline is not None and now >= sa.state_deadline:
         sa.close(f"{sa.state.value}: too long", sa.state is IkeState.REKEYED)
         return
     sa.request_fragments.expire(now)
     sa.response_fragments.expire(now)
+    _retransmit(sa, now)
     if sa.is_usable:
         _check_lifetimes(sa, now, usage)
     if sa.is_usable:
         _check_liveness(sa, now)
     begin_next(sa, now)
+
+
+def _retransmit(sa: IkeSa, now: float) -> None:
+    """Send the request under way again where that is due: over UDP only.
+
+    Source: RFC 7296 §2.1, RFC 7296 §2.4
+    """
+    if sa.sent is None or (plan := sa.sent.retransmission) is None:
+        return
+    if now >= plan.at:
+        repeat_request(sa)
+        plan.repeated(now)
 
 
 def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
@@ -126,7 +140,7 @@ def next_deadline(sa: IkeSa, now: float) -> float | None:
     times: list[float | None] = [sa.state_deadline, sa.next_task_time()]
     times += [sa.request_fragments.deadline, sa.response_fragments.deadline]
     if sa.sent is not None:
-        times.append(sa.sent.deadline)
+        times.append(sa.sent.next_event)
     if sa.is_usable:
         times += [sa.watch.soft_at, sa.watch.hard_at]
         for child in sa.children.values():

@@ -36,7 +36,12 @@ from iketcp.ike.exchanges.ike_auth import IkeAuth
 from iketcp.ike.header import Header
 from iketcp.ike.keys import derive_ike_keys, derive_skeyseed, prf_of
 from iketcp.ike.message import encode_message
-from iketcp.ike.nat_detection import Path, detect_nat, nat_detection_payloads
+from iketcp.ike.nat_detection import (
+    NatFound,
+    Path,
+    detect_nat,
+    nat_detection_payloads,
+)
 from iketcp.ike.negotiation import (
     choose_proposal,
     methods_of,
@@ -66,6 +71,10 @@ from iketcp.registry import (
 
 MAX_RESTARTS = 8
 """Choice: cookies, puzzles and other methods asked for in a row before we give up."""
+
+REFUSAL_SECONDS = 10.0
+"""Choice: how long we wait for a better answer over UDP after an error. RFC 7296
+§2.21.1 says "some time"."""
 
 
 def signature_hash_payload() -> NotifyPayload:
@@ -179,25 +188,49 @@ class IkeSaInit(Exchange):
         sa.transition(IkeEvent.SEND_IKE_SA_INIT)
         return payloads
 
-    def check_answer(self, response: Received) -> None:
-        """Ignore a puzzle without the cookie it is about, and go on waiting.
+    def check_answer(self, sa: IkeSa, response: Received, now: float) -> None:
+        """Ignore what is no answer to this request, and go on waiting.
 
-        An IKE_SA_INIT response with SA has another puzzle in it, for IKE_AUTH.
+        That is a puzzle without the cookie it is about (an IKE_SA_INIT response with SA
+        has another puzzle in it, for IKE_AUTH). Over UDP it is also an error, which
+        anybody may have sent, and a datagram that comes twice.
 
         Raises
         ------
         DropError
-            PUZZLE came without COOKIE.
+            PUZZLE came without COOKIE; or, over UDP, an error that cannot be mended, or
+            one that was mended already.
 
-        Source: RFC 8019 §7.1.2
+        Source: RFC 7296 §2.21.1, RFC 8019 §7.1.2
         """
         payloads = response.payloads
+        if sa.path.is_udp:
+            self._check_datagram(sa, payloads, now)
         if (
             find_notify(payloads, NotifyType.PUZZLE) is not None
             and find_notify(payloads, NotifyType.COOKIE) is None
             and not any(isinstance(payload, SaPayload) for payload in payloads)
         ):
             raise DropError("PUZZLE without COOKIE")
+
+    def _check_datagram(
+        self, sa: IkeSa, payloads: Sequence[Payload], now: float
+    ) -> None:
+        """See whether an answer over UDP is worth to be acted on.
+
+        Source: RFC 7296 §2.21.1
+        """
+        cookie = find_notify(payloads, NotifyType.COOKIE)
+        if cookie is not None and cookie.data == self._cookie:
+            raise DropError("a cookie that was brought back already")
+        other = find_notify(payloads, NotifyType.INVALID_KE_PAYLOAD)
+        if other is not None and int.from_bytes(other.data, "big") == self._method:
+            raise DropError("a method that was chosen already")
+        error = find_error(payloads)
+        if error is not None and other is None and sa.sent is not None:
+            refusal = f"the responder answers {notify_name(error)}"
+            sa.sent.doubt(refusal, now + REFUSAL_SECONDS)
+            raise DropError(f"{notify_name(error)} from whoever it was")
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Restart as asked, fail at once, or derive the keys and go on to IKE_AUTH.
@@ -236,6 +269,9 @@ class IkeSaInit(Exchange):
         sa.remote_hash_algorithms = read_signature_hashes(payloads)
         sa.is_fragmentation_agreed = is_fragmentation_agreed(sa, payloads)
         _note_nat(sa, payloads, sa.spi_r)
+        if sa.path.is_udp and sa.nat == NatFound(None, None):
+            # its ESP would not come in UDP, and ours goes no other way. RFC 7296 §2.23
+            raise ExchangeError("the responder does not support NAT traversal")
         solution = self._auth_solution(sa, payloads)
         _derive(sa, self._key_exchange, ke.public_value)
         sa.want(IkeAuth(solution), is_urgent=True)
