@@ -6,15 +6,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+)
 from cryptography.x509.oid import ObjectIdentifier
 
+from config_samples import write
 from iketcp.crypto.signatures import SigningKey
 
 TODAY = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -147,3 +154,27 @@ def crl_of(
         builder = builder.add_extension(extension, critical)
     signer = signer or issuer.key
     return builder.sign(signer, hash_for(signer))
+
+
+def write_issued(folder: Path, name: str, issued: Issued) -> None:
+    """Write a certificate and its key as PEM files."""
+    key = issued.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    public = issued.key.public_key().public_bytes(
+        Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+    )
+    write(folder / f"{name}.pem", issued.certificate.public_bytes(Encoding.PEM))
+    write(folder / f"{name}.key", key)
+    write(folder / f"{name}.pub", public)
+
+
+def write_certificates(folder: Path, **changes: object) -> Issued:
+    """Write what the examples name, and return the authority."""
+    root = authority()
+    write_issued(folder, "ca", root)
+    for number, (name, host) in enumerate(
+        (("gateway", "gw.example"), ("laptop", "laptop.example"))
+    ):
+        subject = f"O=Example,CN={host}"
+        how = {"names": [host], "serial": 10 + number, **changes}
+        write_issued(folder, name, issue(subject, key_from(50 + number), root, **how))
+    return root

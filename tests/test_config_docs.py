@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from certificate_factory import write_certificates
 from config_samples import SECRET, every_key, write
 from iketcp.config import Role, load
 from iketcp.config.documentation import render
@@ -51,6 +52,7 @@ def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> 
     write(folder / "gateway.psk", SECRET)
     write(folder / "users.toml", b'"alice@example" = "correct horse"\n')
     write(folder / "alice.password", b"correct horse\n")
+    write_certificates(folder)
     for hook in ("up.sh", "down.sh"):
         write(folder / hook, b"#!/bin/sh\n", 0o700)
     return write(folder / name, text.encode())
@@ -59,7 +61,7 @@ def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> 
 @pytest.mark.parametrize("role", ROLES)
 def test_examples_work(role: Role, tmp_path: Path) -> None:
     """Without a change, and with every commented key switched on."""
-    for name in (f"{role}.toml", f"eap-{role}.toml"):
+    for name in names_of(role):
         plain = load(installed_example(tmp_path, name), role)
         assert plain.warnings == ()
         assert plain.role == role
@@ -72,7 +74,7 @@ def test_examples_show_every_key_with_its_default(
     """A commented key shows the default; only secrets and refusals may be left out."""
     monkeypatch.setenv("GATEWAY_PSK", SECRET.decode())
     texts = {}
-    for name in (f"{role}.toml", f"eap-{role}.toml"):
+    for name in names_of(role):
         path = installed_example(tmp_path, name, is_uncommented=True)
         load(path, role)
         full = tomllib.loads(path.read_text("utf-8"))
@@ -82,12 +84,30 @@ def test_examples_show_every_key_with_its_default(
         is_secret = "psk" in key.name or "password" in key.name
         if role not in table.roles or role not in key.roles or is_secret:
             continue
-        name = f"eap-{role}.toml" if table.name == "eap" else f"{role}.toml"
+        if key.name == "public_key":
+            continue  # nothing goes with it that stands in these files
+        name = example_of(role, table, key)
         full, plain = texts[name]
         there, as_is = first(full, table), first(plain, table)
         assert key.name in there, f"[{table.name}] {key.name}"
         if key.name not in as_is and key.default is not Default.UNSET:
             assert there[key.name] == key.default, f"[{table.name}] {key.name}"
+
+
+CERTIFICATE_KEYS = {"certificate", "private_key", "rsa_padding", "ca", "crls"}
+
+
+def names_of(role: Role) -> tuple[str, ...]:
+    """Every example for a command."""
+    return f"{role}.toml", f"eap-{role}.toml", f"cert-{role}.toml"
+
+
+def example_of(role: Role, table: Table, key: Key) -> str:
+    """The example that shows a key."""
+    if table.name == "eap":
+        return f"eap-{role}.toml"
+    is_of_certificates = key.name in CERTIFICATE_KEYS
+    return f"cert-{role}.toml" if is_of_certificates else f"{role}.toml"
 
 
 def first(data: dict[str, Any], table: Table) -> dict[str, Any]:

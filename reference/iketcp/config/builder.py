@@ -12,7 +12,7 @@ from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 
-from iketcp.config.eap import eap_authenticator, eap_peer, is_alone
+from iketcp.config.eap import eap_authenticator, eap_peer
 from iketcp.config.model import (
     Configuration,
     ControlConfig,
@@ -24,14 +24,16 @@ from iketcp.config.model import (
     TransportConfig,
     TunConfig,
 )
-from iketcp.config.psk import read_psk
+from iketcp.config.proofs import (
+    Secrets,
+    own_credential,
+    read_secrets,
+    trust_in_peers,
+)
 from iketcp.config.reader import Document, Section
-from iketcp.ike.identity import Identity
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.registry import ExtendedSequenceNumbers, TransformType
-
-Secrets = dict[Identity | None, bytes]
 
 
 def build(document: Document, folder: Path) -> Configuration:
@@ -52,7 +54,9 @@ def build(document: Document, folder: Path) -> Configuration:
     """
     role = document.role
     warnings: list[str] = []
-    secrets = _secrets(document, folder, warnings)
+    secrets = read_secrets(document, folder, warnings)
+    credential = own_credential(document, folder, warnings)
+    trust = trust_in_peers(document, folder)
     eap = eap_peer(document, folder, warnings)
     eap_users = eap_authenticator(document, folder, warnings)
     local, remote = document.one("local"), document.one("remote")
@@ -64,7 +68,13 @@ def build(document: Document, folder: Path) -> Configuration:
             local["port"] if role == "responder" else 0,
         ),
         remote=RemoteConfig(remote["address"], remote["port"], remote["identity"]),
-        ike=replace(_ike(document, secrets), eap_peer=eap, eap_authenticator=eap_users),
+        ike=replace(
+            _ike(document, secrets),
+            credential=credential,
+            trust=trust,
+            eap_peer=eap,
+            eap_authenticator=eap_users,
+        ),
         transport=_transport(document.one("transport")),
         tun=_tun(document.one("tun"), folder),
         hooks=_hooks(document.one("hooks"), folder, warnings),
@@ -85,34 +95,6 @@ def default_control_socket(role: Role) -> Path:
     own = os.environ.get("XDG_RUNTIME_DIR")
     folder = system if os.access(system, os.W_OK) or not own else Path(own)
     return folder / f"iketcp-{role}.sock"
-
-
-def _secrets(document: Document, folder: Path, warnings: list[str]) -> Secrets:
-    """Read every pre-shared key, that of [local] under ``None``."""
-    secrets: Secrets = {}
-    for section in (document.one("local"), *document.all("secret")):
-        is_local = section.table.name == "local"
-        identity = None if is_local else section["identity"]
-        if identity in secrets:
-            raise section.error("identity", f"{identity} has a secret already")
-        secret, complaints = read_psk(section, folder)
-        warnings += complaints
-        if secret is not None:
-            secrets[identity] = secret
-        elif not is_local:
-            sentence = "[[secret]] needs one of the keys 'psk_file' and 'psk_env'"
-            raise section.source.error(section.path, sentence)
-    remote = document.one("remote")
-    wanted = remote["identity"]
-    if is_alone(document):
-        return secrets  # whoever agrees to that needs none
-    if not secrets:
-        sentence = "there is no secret: [local] psk_file is the simplest way to one"
-        raise document.source.error(("local",), sentence)
-    if wanted is not None and not {wanted, None} & set(secrets):
-        sentence = f"{wanted} has no [[secret]], and [local] has none for all"
-        raise remote.error("identity", sentence)
-    return secrets
 
 
 def _ike(document: Document, secrets: Secrets) -> IkePolicy:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
+from iketcp.config.pem_files import (
+    read_certificates,
+    read_crls,
+    read_private_key,
+)
 from iketcp.config.reader import Document, Section
 from iketcp.config.secret_files import read_file, read_secret, warn_if_open
 from iketcp.eap.method import (
@@ -23,7 +25,7 @@ from iketcp.eap.method import (
 )
 from iketcp.eap.mschapv2 import MschapV2Authenticator, MschapV2Peer
 from iketcp.eap.mschapv2_values import MAX_PASSWORD_CHARACTERS, nt_password_hash
-from iketcp.eap.openssl import OpenSslEngine, PrivateKey, TlsCredentials
+from iketcp.eap.openssl import OpenSslEngine, TlsCredentials
 from iketcp.eap.packets import EapType
 from iketcp.eap.tls import TlsAuthenticator, TlsPeer
 from iketcp.registry import IdType
@@ -237,52 +239,12 @@ def _credentials(section: Section, folder: Path, warnings: list[str]) -> TlsCred
     for key in ("certificate", "private_key", "ca"):
         if section[key] is None:
             raise section.error("methods", f'needs {key} for "tls"')
-    own, *between = _certificates(section, "certificate", folder)
-    authorities = _certificates(section, "ca", folder)
-    private_key = _private_key(section, folder, warnings)
+    own, *between = read_certificates(section, "certificate", folder)
+    authorities = read_certificates(section, "ca", folder)
+    private_key = read_private_key(section, folder, warnings)
     if private_key.public_key() != own.public_key():
         sentence = f"is not that of the certificate in {section['certificate']}"
         raise section.error("private_key", sentence)
     return TlsCredentials(
-        own, private_key, tuple(between), authorities, _crls(section, folder)
+        own, private_key, tuple(between), authorities, read_crls(section, folder)
     )
-
-
-def _certificates(
-    section: Section, key: str, folder: Path
-) -> tuple[x509.Certificate, ...]:
-    where = str(section[key])
-    octets = read_file(section, key, folder / where, where)
-    try:
-        return tuple(x509.load_pem_x509_certificates(octets))
-    except ValueError as error:
-        sentence = f"names {where}, which has no certificate in PEM: {error}"
-        raise section.error(key, sentence) from None
-
-
-def _private_key(section: Section, folder: Path, warnings: list[str]) -> PrivateKey:
-    where = str(section["private_key"])
-    octets = read_file(section, "private_key", folder / where, where)
-    warn_if_open(folder / where, where, warnings)
-    try:
-        key = load_pem_private_key(octets, None)
-    except (ValueError, TypeError) as error:
-        sentence = f"names {where}, which has no key in PEM without passphrase: {error}"
-        raise section.error("private_key", sentence) from None
-    if not isinstance(key, PrivateKey):
-        sentence = f"names {where}, which has no RSA, ECDSA, Ed25519 or Ed448 key"
-        raise section.error("private_key", sentence)
-    return key
-
-
-def _crls(section: Section, folder: Path) -> tuple[x509.CertificateRevocationList, ...]:
-    """Read CRLs, each of them a file of its own."""
-    found = []
-    for path in section["crls"]:
-        octets = read_file(section, "crls", folder / path, str(path))
-        try:
-            found.append(x509.load_pem_x509_crl(octets))
-        except ValueError as error:
-            sentence = f"names {path}, which has no CRL in PEM: {error}"
-            raise section.error("crls", sentence, str(path)) from None
-    return tuple(found)

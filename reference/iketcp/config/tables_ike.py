@@ -131,10 +131,28 @@ LOCAL = Table(
         ),
         Key(
             "auth",
-            choice("psk", "eap"),
-            "How we prove who we are: by a pre-shared key, or as `[eap]` says.",
+            choice("psk", "certificate", "public-key", "null", "eap"),
+            "How we prove who we are: by a pre-shared key, by a signature with or "
+            "without certificate, not at all, or (an initiator only) as `[eap]` says.",
             default="psk",
-            roles=_INITIATOR,
+        ),
+        Key(
+            "certificate",
+            path(),
+            "PEM file for `certificate`: ours, then those between it and the CA. It "
+            "has to be issued to `identity`.",
+        ),
+        Key(
+            "private_key",
+            path(),
+            "PEM file of the key that signs for `certificate` and `public-key`, "
+            "without passphrase: RSA, ECDSA, Ed25519 or Ed448.",
+        ),
+        Key(
+            "rsa_padding",
+            choice("pss", "pkcs1"),
+            "How an RSA key signs. Some peers cannot verify `pss`.",
+            default="pss",
         ),
         *_SECRET_SOURCES,
     ),
@@ -162,12 +180,29 @@ REMOTE = Table(
         ),
         Key(
             "auth",
-            choice("psk", "eap"),
-            "How peers have to prove who they are: by a pre-shared key, or all of "
-            "them as `[eap]` says. In that case `identity` of this table says "
-            "nothing, and `identities` of `[eap]` says who may come in.",
+            choice("psk", "certificate", "public-key", "null", "eap"),
+            "How the peer has to prove who it is: by a pre-shared key, by a signature "
+            "with or without certificate, not at all, or (as a responder) all peers "
+            "as `[eap]` says. In that case `identity` of this table says nothing, and "
+            "`identities` of `[eap]` says who may come in.",
             default="psk",
-            roles=_RESPONDER,
+        ),
+        Key(
+            "ca",
+            path(),
+            "PEM file of the CAs that the peer's certificate may come from.",
+        ),
+        Key(
+            "crls",
+            list_of(path(), "paths"),
+            "PEM files of revocation lists. With any, every certificate has to be "
+            "covered by one.",
+            default=[],
+        ),
+        Key(
+            "public_key",
+            path(),
+            "PEM file of the peer's public key for `public-key`; goes with `identity`.",
         ),
     ),
     required_for=_INITIATOR,
