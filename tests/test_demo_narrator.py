@@ -202,6 +202,29 @@ def test_purpose_of_a_message(event: dict[str, Any], name: str) -> None:
     assert purpose(event) == name
 
 
+@pytest.mark.parametrize(
+    ("payloads", "is_response", "words"),
+    [
+        (("IDi(a)", "AUTH(x)", "SA()"), False, "proof of it, and the first Child SA"),
+        (("IDr(a)", "AUTH(x)", "SA()"), True, "addresses it assigns"),
+        (("IDi(a)", "SA()"), False, "asks for EAP"),
+        (("IDr(a)", "AUTH(x)", "EAP(5 octets)"), True, "first question in EAP"),
+        (("EAP(5 octets)",), False, "answer in EAP"),
+        (("EAP(4 octets)",), True, "next question"),
+        (("AUTH(x)",), False, "made with that key"),
+        (("AUTH(x)", "SA()"), True, "at last"),
+    ],
+)
+def test_rounds_of_eap_are_told_apart(
+    payloads: tuple[str, ...], is_response: bool, words: str
+) -> None:
+    """RFC 7296 §2.16: an exchange of one name does four things."""
+    event = message(1, "sent", "IKE_AUTH", payloads=payloads, is_response=is_response)
+    explanation = explain(event, "IKE_AUTH")
+    assert explanation is not None
+    assert words in explanation.text
+
+
 def test_a_retransmission_is_called_one() -> None:
     """RFC 9329 §6.2: they happen after a reconnection, and are told."""
     (line,) = story_of((WEST, message(1, "sent", is_retransmission=True)))

@@ -27,8 +27,8 @@ ENTRY = """
 import sys
 from pathlib import Path
 from iketcp.demo import DemoOptions, run_demo
-mode, octets, *pcap = sys.argv[1:]
-options = DemoOptions(Path(pcap[0]) if pcap else None, mode, int(octets))
+mode, octets, scenario, *pcap = sys.argv[1:]
+options = DemoOptions(Path(pcap[0]) if pcap else None, mode, int(octets), scenario)
 sys.exit(run_demo(options))
 """
 
@@ -52,10 +52,12 @@ def devices() -> set[str]:
     return {line.partition(":")[0].strip() for line in lines}
 
 
-def start(mode: str, *arguments: str, octets: int = OCTETS) -> subprocess.Popen[str]:
+def start(
+    mode: str, *arguments: str, octets: int = OCTETS, scenario: str = "psk"
+) -> subprocess.Popen[str]:
     _, environment = python_command("unused")
     return subprocess.Popen(
-        [sys.executable, "-c", ENTRY, mode, str(octets), *arguments],
+        [sys.executable, "-c", ENTRY, mode, str(octets), scenario, *arguments],
         env=environment | {"PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -64,8 +66,8 @@ def start(mode: str, *arguments: str, octets: int = OCTETS) -> subprocess.Popen[
     )
 
 
-def play(mode: str, *arguments: str) -> tuple[int, str]:
-    with start(mode, *arguments) as demo:
+def play(mode: str, *arguments: str, scenario: str = "psk") -> tuple[int, str]:
+    with start(mode, *arguments, scenario=scenario) as demo:
         try:
             output, _ = demo.communicate(timeout=LONG)
         finally:
@@ -105,6 +107,18 @@ def test_every_step_happens(mode: str, folder: Path) -> None:
     assert steps == ["✔"] * 12, output
     for words in ("Mbit/s", "stream prefix IKETCP", "REKEY_SA", "D(IKE)", "same SPIs"):
         assert words in output
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_user_comes_in_by_eap(folder: Path) -> None:
+    """The same steps, with the rounds of EAP explained and the password nowhere."""
+    code, output = play("memory", scenario="eap")
+    assert code == 0, output
+    steps = re.findall(r"^([✔✘-])\s+[\d.]+ s", output, re.M)
+    assert steps == ["✔"] * 12, output
+    for words in ("EAP-MSCHAPv2", "asks for EAP", "EAP(4 octets)", "key that EAP made"):
+        assert words in re.sub(r"\s+", " ", output)
     assert list(folder.iterdir()) == []
 
 
@@ -213,6 +227,12 @@ def test_an_unknown_mode_is_refused() -> None:
     """The sentence names those that there are."""
     with pytest.raises(ConfigurationError, match="auto, root, user, memory"):
         run(DemoOptions(mode="magic"))
+
+
+def test_an_unknown_scenario_is_refused() -> None:
+    """The sentence names those that there are."""
+    with pytest.raises(ConfigurationError, match="psk, eap"):
+        run(DemoOptions(scenario="magic"))
 
 
 def test_without_a_wire_there_is_no_capture(tmp_path: Path) -> None:

@@ -8,13 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from iketcp.capture.pcapng import PcapngWriter, read_packets
-from iketcp.config import parse
+from iketcp.config import load
 from iketcp.demo import linux
 from iketcp.demo.children import Child, Children
+from iketcp.demo.director import Director
 from iketcp.demo.echo import is_reply, ping, request
 from iketcp.demo.loop import Loop
+from iketcp.demo.narrator import Narrator
+from iketcp.demo.scenarios import SCENARIOS, Scenario
 from iketcp.demo.scenery import (
     EAST,
     LINK,
@@ -22,7 +26,6 @@ from iketcp.demo.scenery import (
     OUTER,
     SITES,
     WEST,
-    configuration,
     control_socket,
 )
 from iketcp.demo.stage import (
@@ -237,13 +240,22 @@ def test_our_reply_is_told_from_others(message: bytes, is_ours: bool) -> None:
 
 
 @pytest.mark.parametrize("mode", ["device", "memory"])
-def test_configurations_are_right(mode: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+def test_configurations_are_right(
+    mode: str, scenario: Scenario, tmp_path: Path
+) -> None:
     """Both files are what the peers take, without a word of warning."""
     secret = tmp_path / "psk"
     secret.touch(mode=0o600)
     secret.write_text("f" * 64)
-    west = parse(configuration(WEST, tmp_path, mode), "initiator", "west.toml")
-    east = parse(configuration(EAST, tmp_path, mode), "responder", "east.toml")
+    scenario.prepare(tmp_path)
+    director = Director(tmp_path, None, Narrator(Console(), 0.0))
+    director.scenario = scenario
+    for site in SITES:
+        (tmp_path / f"{site}.toml").write_text(director.configuration(site, mode))
+    west = load(tmp_path / "west.toml", "initiator")
+    east = load(tmp_path / "east.toml", "responder")
+    assert (west.ike.eap_peer is None) == (east.ike.eap_authenticator is None)
     assert west.remote.identity == east.local.identity
     assert (west.remote.address, west.remote.port) == (
         east.local.address,

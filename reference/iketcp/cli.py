@@ -290,11 +290,14 @@ def demo(
     mode: Annotated[
         str, typer.Option(help="auto, root, user (namespace) or memory.")
     ] = "auto",
+    scenario: Annotated[
+        str, typer.Option(help="How the two prove who they are: psk or eap.")
+    ] = "psk",
 ) -> None:
     """Run two peers on this machine and tell what happens between them."""
     from iketcp.demo import DemoOptions, run_demo
 
-    sys.exit(run_demo(DemoOptions(pcap=pcap, mode=mode)))
+    sys.exit(run_demo(DemoOptions(pcap=pcap, mode=mode, scenario=scenario)))
 
 
 if __name__ == "__main__":

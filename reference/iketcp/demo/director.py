@@ -21,12 +21,14 @@ from iketcp.demo.evidence import Evidence
 from iketcp.demo.loop import Loop
 from iketcp.demo.narrator import Narrator, Story
 from iketcp.demo.programme import StepFailed
+from iketcp.demo.scenarios import SCENARIOS
 from iketcp.demo.scenery import (
     EAST,
     LINK,
     SITES,
     TRANSFER_PORT,
     WEST,
+    Addresses,
     configuration,
     control_socket,
 )
@@ -64,6 +66,7 @@ class Director:
         keys: Path | None = None,
     ) -> None:
         self.folder = folder
+        self.scenario = SCENARIOS["psk"]
         self.narrator = narrator
         self.evidence = Evidence()
         self.children = Children()
@@ -76,6 +79,21 @@ class Director:
         self.workers: dict[str, Child] = {}
         self._complaints: dict[str, deque[str]] = {}
         self.loop = Loop(self._tell_what_is_due)
+
+    def configuration(
+        self, site: str, mode: str = "device", addresses: Addresses | None = None
+    ) -> str:
+        """Write the configuration file of a site, as the scenario wants it."""
+        scenario = self.scenario
+        return configuration(
+            site,
+            self.folder,
+            mode,
+            addresses,
+            scenario.local.get(site, ""),
+            scenario.remote.get(site, ""),
+            scenario.tables.get(site, ""),
+        )
 
     def __enter__(self) -> "Director":
         return self
@@ -120,7 +138,7 @@ class Director:
     def start_peer(self, site: str) -> None:
         """Start a site's peer with a configuration of its own."""
         path = self.folder / f"{site}.toml"
-        path.write_text(configuration(site, self.folder))
+        path.write_text(self.configuration(site))
         arguments = [ROLES[site], "-c", str(path), "--trace", "-"]
         if self._keys is not None and site == WEST:
             arguments += ["--insecure-keylog", str(self._keys)]

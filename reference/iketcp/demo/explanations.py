@@ -83,6 +83,33 @@ _OF_EXCHANGE = {
         "narrowed to them.",
         "RFC 7296 §2.9",
     ),
+    ("EAP_BEGIN", False): Explanation(
+        "Encrypted from here on: who I say I am, and the Child SA I want. There is no "
+        "AUTH, which asks for EAP.",
+        "RFC 7296 §2.16",
+    ),
+    ("EAP_BEGIN", True): Explanation(
+        "The responder proves itself first, and asks its first question in EAP. The "
+        "Child SA has to wait.",
+        "RFC 7296 §2.16",
+    ),
+    ("EAP", False): Explanation(
+        "An answer in EAP: IKE carries it and does not look into it.",
+        "RFC 7296 §3.16",
+    ),
+    ("EAP", True): Explanation(
+        "The next question, or Success: then both have a key that EAP made.",
+        "RFC 3748 §4.2",
+    ),
+    ("EAP_END", False): Explanation(
+        "AUTH, made with that key: whoever went through EAP is whom this IKE SA is "
+        "with.",
+        "RFC 7296 §2.16",
+    ),
+    ("EAP_END", True): Explanation(
+        "The same the other way, and at last the addresses and the Child SA.",
+        "RFC 7296 §2.16",
+    ),
     ("CREATE_CHILD_SA", False): Explanation(
         "Asks for a Child SA. With REKEY_SA it is to replace the one named.",
         "RFC 7296 §1.3.3",
@@ -125,6 +152,17 @@ def purpose(event: Mapping[str, Any]) -> str:
     return "INFORMATIONAL" if payloads else "EMPTY"
 
 
+def _round(event: Mapping[str, Any], about: str) -> str:
+    """Tell the rounds of IKE_AUTH with EAP from an IKE_AUTH that is whole in one."""
+    if about != "IKE_AUTH":
+        return about
+    kinds = {str(p).partition("(")[0] for p in event.get("payloads", [])}
+    if kinds & {"IDi", "IDr"}:
+        is_whole = "AUTH" in kinds and "EAP" not in kinds
+        return about if is_whole else "EAP_BEGIN"
+    return "EAP" if "EAP" in kinds else "EAP_END"
+
+
 def explain(event: Mapping[str, Any], about: str = "") -> Explanation | None:
     """Find the sentence for an event; None where there is none.
 
@@ -136,5 +174,6 @@ def explain(event: Mapping[str, Any], about: str = "") -> Explanation | None:
         For an IKE message, the purpose of its request.
     """
     if event.get("kind") == "ike-message":
+        about = _round(event, about)
         return _OF_EXCHANGE.get((about, bool(event.get("is_response"))))
     return _OF_KIND.get(str(event.get("kind")))

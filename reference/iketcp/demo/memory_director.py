@@ -12,7 +12,7 @@ from typing import Any
 from iketcp.demo.children import Child
 from iketcp.demo.director import ROLES, Director, parse_line
 from iketcp.demo.narrator import Narrator
-from iketcp.demo.scenery import EAST, SITES, WEST, Addresses, configuration
+from iketcp.demo.scenery import EAST, SITES, WEST, Addresses
 
 LOOPBACK = "127.0.0.1"
 
@@ -49,7 +49,7 @@ class MemoryDirector(Director):
     def start_peer(self, site: str) -> None:
         """Start a site."""
         path = self.folder / f"{site}.toml"
-        path.write_text(configuration(site, self.folder, "memory", self._addresses))
+        path.write_text(self.configuration(site, "memory", self._addresses))
         arguments = [ROLES[site], str(path)]
         child = self.start_child(site, "iketcp.demo.memory", arguments, None)
         self.loop.watch(child.output(), partial(self._hear, site))

@@ -20,3 +20,6 @@ class DemoOptions:
     """One of ``MODES``."""
     transfer_octets: int = TRANSFER_OCTETS
     """Size of the measured transfer."""
+    scenario: str = "psk"
+    """How the sites get to know each other: one of
+    :data:`iketcp.demo.scenarios.SCENARIOS`."""

@@ -25,6 +25,7 @@ from iketcp.demo.options import MODES, DemoOptions
 from iketcp.demo.picture import to_ascii
 from iketcp.demo.programme import Outcome, Programme, StepFailed
 from iketcp.demo.recording import Recording
+from iketcp.demo.scenarios import scenario
 from iketcp.demo.scenery import SITES
 from iketcp.demo.stage import Namespaces, Privilege, make_namespaces, place_of
 from iketcp.demo.transfer import Transfer
@@ -54,6 +55,7 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
         raise ConfigurationError(
             f"--mode is one of {', '.join(MODES)}, not {options.mode!r}"
         )
+    scenario(options.scenario)
     console = console or Console(highlight=False)
     return _Demonstration(options, console).run()
 
@@ -157,6 +159,9 @@ class _Demonstration:
         )
         try:
             self._write_secret(path / "psk")
+            director.scenario = scenario(self._options.scenario)
+            director.scenario.prepare(path)
+            director.say(director.scenario.about)
             self._acts(programme, director, recording)
         except StepFailed as failure:
             director.say(f"FAILED: {failure}", style="bold red")

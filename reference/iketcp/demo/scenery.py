@@ -61,6 +61,9 @@ def configuration(
     folder: Path,
     mode: str = "device",
     addresses: Addresses | None = None,
+    local: str = "",
+    remote: str = "",
+    tables: str = "",
 ) -> str:
     """Write the configuration file of a site.
 
@@ -74,11 +77,16 @@ def configuration(
         ``"device"`` or ``"memory"``: what kind of tunnel device.
     addresses : Addresses or None
         Where the responder listens; None: port 4500 of its outer IPv4 address.
+    local, remote, tables : str
+        Lines for [local] and [remote], and whole tables.
     """
     where = addresses or Addresses()
     text = (
         f'[local]\nidentity = "@{site}.example"\npsk_file = "{folder / "psk"}"\n'
+        + local
         + _local_address(site, where)
+        + _remote(site, where, remote)
+        + tables
         + '\n[ike]\nproposals = ["aes256gcm16-prfsha256-x25519"]\n'
     )
     if site == WEST:
@@ -105,8 +113,16 @@ def control_socket(site: str, folder: Path) -> Path:
 def _local_address(site: str, where: Addresses) -> str:
     if site == EAST:
         return f'address = "{where.responder}"\nport = {where.port}\n'
-    remote = f'address = "{where.responder}"\nport = {where.port}\n'
-    return f'\n[remote]\nidentity = "@{EAST}.example"\n{remote}'
+    return ""
+
+
+def _remote(site: str, where: Addresses, lines: str) -> str:
+    if site == WEST:
+        lines = (
+            f'identity = "@{EAST}.example"\naddress = "{where.responder}"\n'
+            f"port = {where.port}\n{lines}"
+        )
+    return f"\n[remote]\n{lines}" if lines else ""
 
 
 def inner_interfaces(site: str) -> list[str]:
