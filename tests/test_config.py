@@ -222,6 +222,7 @@ request_addresses = ["ipv6", "ipv4"]
 connect_timeout = "3s"
 reconnect_first = "500ms"
 reconnect_max = "2m"
+user_timeout = 0
 [tun]
 routes = "none"
 resolv_conf = "resolv.conf"
@@ -235,6 +236,7 @@ socket = "none"
     assert configuration.transport.connect_timeout_seconds == 3.0
     assert configuration.transport.reconnect_first_seconds == 0.5
     assert configuration.transport.reconnect_max_seconds == 120.0
+    assert configuration.transport.user_timeout_seconds == 0.0
     assert configuration.tun.routes == ()
     assert configuration.tun.resolv_conf == Path("resolv.conf")
     assert configuration.control.socket is None

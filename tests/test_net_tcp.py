@@ -16,7 +16,7 @@ from pyroute2 import IPRoute
 
 from conftest import LeakCheck
 from iketcp.errors import ConfigurationError, EnvironmentProblem, Scope
-from iketcp.net.socket_options import apply_socket_options
+from iketcp.net.socket_options import apply_socket_options, set_user_timeout
 from iketcp.net.tcp import (
     ConnectionBroken,
     Listener,
@@ -534,6 +534,36 @@ def test_socket_options(family: int) -> None:
         for dscp in (-1, 64):
             with pytest.raises(ConfigurationError, match="0 to 63"):
                 apply_socket_options(sock, dscp)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"),
+    [(20.0, 20_000), (0.0, 0), (0.0001, 1), (1e9, (1 << 31) - 1)],
+)
+def test_user_timeout(seconds: float, milliseconds: int) -> None:
+    """How long octets may go unacknowledged; 0 is the system's. RFC 9329 §6.1"""
+    option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+    with socket.socket() as sock:
+        set_user_timeout(sock, 7.0)
+        assert sock.getsockopt(*option) == 7_000
+        set_user_timeout(sock, seconds)
+        assert sock.getsockopt(*option) == milliseconds
+
+
+def test_give_up_after_the_end_is_no_error() -> None:
+    """A connection may be over before its thread begins."""
+    with pair() as (connection, _):
+        connection.close()
+        connection.give_up_after(3.0)
+
+
+def test_a_peer_that_takes_nothing_is_given_up() -> None:
+    """Its stack has no room for so long: the connection is broken. RFC 9329 §6.1"""
+    with pair(hard_limit=1 << 30) as (connection, _):
+        connection.give_up_after(0.05)
+        owner = Owner(connection)
+        fill(connection)
+        assert "Connection timed out" in str(owner.join())
 
 
 # --- listening and connecting -------------------------------------------------------

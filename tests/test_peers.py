@@ -277,6 +277,22 @@ def test_nothing_overtakes_the_prefix(
     no_problem(initiator, responder)
 
 
+def test_a_silent_connection_is_given_up_in_time(peers: Peers) -> None:
+    """Both ends tell their stack how long nothing may be taken. RFC 9329 §6.1"""
+    responder = peers.responder(transport='user_timeout = "7s"')
+    initiator = peers.initiator(responder.peer.address.port)
+    up(initiator, responder)
+    assert [user_timeout(each) for each in (initiator, responder)] == [20_000, 7_000]
+
+
+def user_timeout(running: Running) -> int:
+    """Milliseconds that its one connection may carry nothing."""
+    (connection,) = running.peer.connections.values()
+    option = socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT
+    milliseconds: int = connection._socket.getsockopt(*option)
+    return milliseconds
+
+
 # --- the end --------------------------------------------------------------------------
 
 

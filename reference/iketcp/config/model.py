@@ -55,6 +55,9 @@ class TransportConfig:
     """Wait before the second attempt; the first one is made at once, and every
     further wait doubles. [9329-6.1-reestablish]"""
     reconnect_max_seconds: float
+    user_timeout_seconds: float
+    """So long may the peer's TCP acknowledge nothing; 0: as the system has it.
+    [9329-6.1-reestablish]"""
     send_queue_octets: int
     """Octets that may wait for a slow peer; beyond, ESP is dropped, IKE is not."""
     dscp: int

@@ -61,6 +61,15 @@ TRANSPORT = Table(
             roles=_INITIATOR,
         ),
         Key(
+            "user_timeout",
+            duration(0.0),
+            "A connection on which the peer's TCP takes nothing for so long is given "
+            "up; the SAs stay, and the initiator connects again. This is how a change "
+            "of address is noticed, by the next packet or liveness check. 0: as the "
+            "system has it, which may be a quarter of an hour.",
+            default="20s",
+        ),
+        Key(
             "send_queue",
             size(),
             "Octets that may wait for a slow peer. When they are more, inner packets "

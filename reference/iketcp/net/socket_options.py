@@ -41,6 +41,7 @@ _FLOW_LABEL_SHARED_BY_USER = 3
 _FLOW_LABEL_CREATE = 1
 # Linux can be told to keep the upper half for labels that it makes up itself.
 _FLOW_LABELS = 1 << 19
+_LONGEST_USER_TIMEOUT = (1 << 31) - 1
 # Octet 5 of Linux's struct tcp_info holds the negotiated options; this bit is ECN.
 _TCP_INFO_OPTIONS = 5
 _TCPI_OPT_ECN = 8
@@ -77,6 +78,28 @@ def apply_socket_options(sock: socket.socket, dscp: int = 0) -> None:
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
     if sock.family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+
+
+def set_user_timeout(sock: socket.socket, seconds: float) -> None:
+    """Have the stack break a connection off when the peer's is silent for so long.
+
+    That is TCP's user timeout: for so long, octets stay without an acknowledgment, or
+    find no room at the peer's. It says that a connection carries nothing, as when an
+    address has changed, and nothing of the IKE peer: its SAs stay, and the TCP
+    Originator connects again [9329-6.1-keep-state] [9329-6.1-reestablish]
+    [9329-6.7-liveness].
+
+    Parameters
+    ----------
+    seconds : float
+        To the millisecond; 0 leaves it to the system, which waits for many minutes.
+
+    Source: RFC 9329 §6.1, RFC 9329 §6.7
+    """
+    milliseconds = min(round(seconds * 1000), _LONGEST_USER_TIMEOUT)
+    if seconds > 0:
+        milliseconds = max(1, milliseconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
 
 def new_flow_label(entropy: Entropy) -> int:

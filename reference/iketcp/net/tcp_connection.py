@@ -25,7 +25,11 @@ from itertools import islice
 from typing import NamedTuple
 
 from iketcp.errors import IketcpError, Scope
-from iketcp.net.socket_options import is_ecn_negotiated, path_mtu
+from iketcp.net.socket_options import (
+    is_ecn_negotiated,
+    path_mtu,
+    set_user_timeout,
+)
 from iketcp.net.wake import Wake
 
 DEFAULT_QUEUE_LIMIT = 1 << 20
@@ -150,6 +154,14 @@ class TcpConnection:
     def is_ecn_negotiated(self) -> bool:
         """True if the stacks made the connection ECN-capable; False once closed."""
         return is_ecn_negotiated(self._socket)
+
+    def give_up_after(self, seconds: float) -> None:
+        """Break off when the peer's stack takes nothing for so long; 0: the system's.
+
+        The owner hears of it as of any loss. RFC 9329 §6.1.
+        """
+        with contextlib.suppress(OSError):  # it is over already
+            set_user_timeout(self._socket, seconds)
 
     # --- sending: any thread ------------------------------------------------------
 

@@ -391,6 +391,7 @@ class Peer(ABC):
         local, remote = connection.local_address, connection.remote_address
         path = Path(local.address, local.port, remote.address, remote.port)
         self._lines.add(id, connection)
+        connection.give_up_after(self.configuration.transport.user_timeout_seconds)
         reason = "closed by us"
         try:
             # stop() looks for connections after it has begun to leave: whichever of us
