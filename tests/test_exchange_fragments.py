@@ -513,6 +513,17 @@ def test_padding_that_cannot_be() -> None:
     assert not pair.east.endpoint.tables.ike_sas
 
 
+def test_a_search_takes_what_is_authentic_whatever_is_wrong_inside() -> None:
+    """RFC 9329 §10: what to say of the inside is for its IKE SA."""
+    pair, _ = up()
+    ((_, session),) = pair.east.endpoint.tables.ike_sas.values()
+    message = with_pad_length(pair, WEST, pair.ike(WEST).next_message_id)
+    is_genuine = pair.east.endpoint._ike.is_genuine
+    assert is_genuine(session, message)
+    assert not is_genuine(session, message[:-1] + bytes([message[-1] ^ 1]))
+    assert pair.ike(EAST).is_usable
+
+
 # --- connections ----------------------------------------------------------------------
 
 

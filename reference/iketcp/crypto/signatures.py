@@ -393,7 +393,7 @@ def verify_older(method: int, key: VerifyingKey, data: bytes, octets: bytes) -> 
     try:
         if isinstance(key, RSAPublicKey):
             _verify_older_rsa(key, data, octets)
-        elif isinstance(key, EllipticCurvePublicKey):
+        elif isinstance(key, EllipticCurvePublicKey):  # pragma: no branch - no others
             algorithm, _, size = _CURVES[key.curve.name]
             if len(data) != 2 * size:
                 raise InvalidSignature
