@@ -35,7 +35,7 @@ setup(
     package_data={"iketcp": ["py.typed"]},
     python_requires=">=3.11",
     install_requires=[
-        "cryptography>=45",
+        "cryptography>=47",
         "pycryptodomex>=3.15",
         "pyOpenSSL>=25.1",
         "pyroute2>=0.7",

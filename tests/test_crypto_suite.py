@@ -32,6 +32,10 @@ def test_unsupported_cipher() -> None:
         ),
         (Suite(28, None, esn=True), "CHACHA20_POLY1305 / ESN"),
         (Suite(28, None, integ=0, ke=0), "CHACHA20_POLY1305"),
+        (
+            Suite(20, 256, prf=5, ke=31, additional_ke=(36, 19)),
+            "AES_GCM_16-256 / PRF_HMAC_SHA2_256 / CURVE25519 / ML_KEM_768 / ECP_256",
+        ),
         (Suite(99, 128), "EncryptionAlgorithm(99)-128"),
     ],
 )

@@ -66,6 +66,14 @@ def test_methods_with_prfs(method: str, prf: str) -> None:
     assert pair.ike(EAST).suite == suite_of(parse_ike_proposal(keyword))
 
 
+@pytest.mark.parametrize("method", ["mlkem768", "mlkem1024"])
+def test_key_encapsulation(method: str) -> None:
+    """RFC 9370 §2.1: a ciphertext answers an encapsulation key, rekeys too."""
+    pair = run(f"aes256gcm16-prfsha256-{method}", f"aes256gcm16-{method}")
+    suite = parse_ike_proposal(f"aes256gcm16-prfsha256-{method}")
+    assert pair.ike(EAST).suite == suite_of(suite)
+
+
 @pytest.mark.parametrize("method", MODP)
 def test_modp_methods(method: str) -> None:
     """The same for the groups of RFC 3526, once each."""

@@ -209,7 +209,7 @@ def test_unknown_attributes_are_kept_so_that_nobody_chooses_the_transform(
         ),
         (
             Proposal(1, 1, bytes(8), (Transform(4, 31), Transform(6, 35))),
-            "IKE 0000000000000000 CURVE25519/TransformType(6):35",
+            "IKE 0000000000000000 CURVE25519/ML_KEM_512",
         ),
         (Proposal(1, 9, b"", (Transform(1, 28),)), "ProtocolId(9) CHACHA20_POLY1305"),
     ],

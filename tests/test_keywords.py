@@ -74,6 +74,12 @@ IKE_CASES = {
         (KE, KeyExchangeMethod.CURVE25519, None),
         (KE, KeyExchangeMethod.ECP_521, None),
     ),
+    "aes256gcm16-prfsha384-mlkem1024-x25519": (
+        (ENCR, GCM, 256),
+        (PRF, PseudorandomFunction.PRF_HMAC_SHA2_384, None),
+        (KE, KeyExchangeMethod.ML_KEM_1024, None),
+        (KE, KeyExchangeMethod.CURVE25519, None),
+    ),
     "aes192-sha256-sha384-prfsha512-modp4096": (
         (ENCR, EncryptionAlgorithm.ENCR_AES_CBC, 192),
         (INTEG, IntegrityAlgorithm.AUTH_HMAC_SHA2_256_128, None),

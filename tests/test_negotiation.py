@@ -13,10 +13,12 @@ from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
 from iketcp.ike.negotiation import (
     choose_proposal,
     methods_of,
+    offers_additional,
     suite_of,
     transforms_of,
     verify_choice,
     with_spi,
+    without_additional,
     without_key_exchange,
 )
 from iketcp.ike.proposals import Proposal, Transform, TransformAttribute
@@ -530,3 +532,102 @@ def test_proposals_are_numbered_from_one() -> None:
     offered = with_spi(esp("aes256gcm16", "aes128gcm16")[::-1], b"spi!")
     assert [(p.number, p.spi) for p in offered] == [(1, b"spi!"), (2, b"spi!")]
     assert TransformType.ENCR in {t.type for t in offered[0].transforms}
+
+
+# --- additional key exchanges ---------------------------------------------------------
+
+ADDKE1, ADDKE2, ADDKE7 = 6, 7, 12
+(HYBRID_BASE,) = ike("aes256gcm16-prfsha256-x25519")
+ML_KEM = Transform(ADDKE1, 36)
+OPTIONAL = Transform(ADDKE1, 0)
+
+
+def test_additional_key_exchanges_are_chosen_in_their_order() -> None:
+    """RFC 9370 §2.2.1: one of each type, and the suite has them as they take place."""
+    both = extended(HYBRID_BASE, Transform(ADDKE2, 19), ML_KEM)
+    choice = choose_proposal([both], [both])
+    assert choice.suite.additional_ke == (36, 19)
+    assert choice.proposal == both
+    assert verify_choice([choice.proposal], [both]) == choice.suite
+
+
+def test_an_optional_exchange_may_be_none() -> None:
+    """RFC 9370 §2.2.1: NONE makes it optional; the answer says which it is."""
+    offered = extended(HYBRID_BASE, ML_KEM, OPTIONAL)
+    both = choose_proposal([offered], [extended(HYBRID_BASE, OPTIONAL, ML_KEM)])
+    assert both.suite.additional_ke == (36,)
+    plain = choose_proposal([offered], [HYBRID_BASE])
+    assert plain.suite.additional_ke == ()
+    assert OPTIONAL in plain.proposal.transforms
+    assert verify_choice([plain.proposal], [offered]) == plain.suite
+    old_peer = HYBRID_BASE  # it offers nothing of the kind
+    optional = extended(HYBRID_BASE, ML_KEM, OPTIONAL)
+    assert choose_proposal([old_peer], [optional]).suite.additional_ke == ()
+    assert verify_choice([old_peer], [optional]).additional_ke == ()
+
+
+def test_a_mandatory_exchange_is_no_option() -> None:
+    """RFC 9370 §2.2.1: without NONE, a peer that lacks it takes another proposal."""
+    hybrid = extended(HYBRID_BASE, ML_KEM)
+    refuse([hybrid], [HYBRID_BASE])
+    refuse([HYBRID_BASE], [hybrid])
+    refuse([extended(HYBRID_BASE, Transform(ADDKE1, 37))], [hybrid])
+    refuse([extended(HYBRID_BASE, Transform(ADDKE2, 36))], [hybrid])
+    with pytest.raises(NoProposalChosenError):
+        verify_choice([HYBRID_BASE], [hybrid])
+    with pytest.raises(NoProposalChosenError):
+        verify_choice([hybrid], [HYBRID_BASE])
+
+
+def test_no_method_serves_twice() -> None:
+    """RFC 9370 §2.2.1: what is taken is passed over, and what cannot be is refused."""
+    offered = extended(
+        HYBRID_BASE,
+        Transform(KE, 19),
+        Transform(ADDKE1, 31),
+        Transform(ADDKE1, 36),
+        Transform(ADDKE2, 36),
+    )
+    # KE 31 would leave ADDKE1 36 and then nothing for ADDKE2
+    assert choose_proposal([offered], [offered]).suite == Suite(
+        20, 256, prf=5, ke=19, additional_ke=(31, 36)
+    )
+    twice = extended(HYBRID_BASE, Transform(ADDKE1, 31))
+    refuse([twice], [twice])
+    with pytest.raises(NoProposalChosenError, match="twice"):
+        verify_choice([twice], [twice])
+
+
+def test_the_same_offer_again_and_again_is_looked_at_once() -> None:
+    """A peer's repetitions do not multiply: only what we accept is tried."""
+    many = [Transform(kind, 31) for kind in range(ADDKE1, ADDKE7 + 1)] * 30
+    offered = extended(HYBRID_BASE, *many)
+    refuse([offered], [offered])
+
+
+def test_additional_to_nothing() -> None:
+    """RFC 9370 §2.2.1: a Child SA without a first key exchange has no second."""
+    (plain,) = esp("aes256gcm16-esn")
+    alone = extended(plain, ML_KEM)
+    refuse([alone], [alone])
+    with pytest.raises(NoProposalChosenError, match="without a first one"):
+        suite_of(alone)
+
+
+def test_ike_auth_offers_no_additional_key_exchange() -> None:
+    """RFC 9370 §2.2.3: the first Child SA has no key exchange at all."""
+    (plain,) = esp("aes256gcm16-x25519-esn")
+    (bare,) = without_key_exchange([extended(plain, ML_KEM, Transform(ADDKE7, 37))])
+    assert {t.type for t in bare.transforms} == {ENCR, ESN}
+
+
+def test_what_is_left_without_the_exchange_for_it() -> None:
+    """RFC 9370 §2.2.1: NONE stays, and a proposal that must have one goes."""
+    hybrid = extended(HYBRID_BASE, ML_KEM)
+    optional = extended(HYBRID_BASE, ML_KEM, OPTIONAL)
+    assert offers_additional([HYBRID_BASE, optional])
+    assert not offers_additional([HYBRID_BASE, extended(HYBRID_BASE, OPTIONAL)])
+    assert without_additional([hybrid, optional, HYBRID_BASE]) == (
+        extended(HYBRID_BASE, OPTIONAL),
+        HYBRID_BASE,
+    )

@@ -9,7 +9,7 @@ and another implementation need not draw in our order to reproduce a session.
 import hashlib
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Entropy(Protocol):
@@ -25,6 +25,23 @@ class Entropy(Protocol):
         size : int
             How many octets.
         """
+        ...
+
+
+@runtime_checkable
+class ScriptedEncapsulation(Protocol):
+    """An entropy that also says what key encapsulation gives: test vectors only.
+
+    The library draws the randomness of an encapsulation by itself, so a script cannot
+    fix it as a draw. One that has this method is asked instead.
+
+    Source: RFC 9370 §2.1
+    """
+
+    def encapsulate(
+        self, label: str, method: int, encapsulation_key: bytes
+    ) -> tuple[bytes, bytes]:
+        """Return ciphertext and shared secret (32 octets)."""
         ...
 
 

@@ -63,13 +63,32 @@ class ProtocolId(IntEnum):
 
 
 class TransformType(IntEnum):
-    """Transform Type, 8 bits. Source: RFC 7296 §3.3.2."""
+    """Transform Type, 8 bits. Source: RFC 7296 §3.3.2, RFC 9370 §2.2.1."""
 
     ENCR = 1
     PRF = 2
     INTEG = 3
     KE = 4
     ESN = 5
+    ADDKE1 = 6
+    ADDKE2 = 7
+    ADDKE3 = 8
+    ADDKE4 = 9
+    ADDKE5 = 10
+    ADDKE6 = 11
+    ADDKE7 = 12
+
+
+ADDITIONAL_KEY_EXCHANGES = (
+    TransformType.ADDKE1,
+    TransformType.ADDKE2,
+    TransformType.ADDKE3,
+    TransformType.ADDKE4,
+    TransformType.ADDKE5,
+    TransformType.ADDKE6,
+    TransformType.ADDKE7,
+)
+"""In the order in which they take place. Source: RFC 9370 §2.2.2."""
 
 
 class EncryptionAlgorithm(IntEnum):
@@ -105,7 +124,10 @@ class IntegrityAlgorithm(IntEnum):
 
 
 class KeyExchangeMethod(IntEnum):
-    """Transform Type 4, 16 bits. Source: RFC 7296 §3.3.2, RFC 5903 §7, RFC 8031 §5."""
+    """Transform Types 4 and 6 to 12, 16 bits.
+
+    Source: RFC 7296 §3.3.2, RFC 5903 §7, RFC 8031 §5, RFC 9370 §2.2.1
+    """
 
     NONE = 0
     MODP_1024 = 2
@@ -117,6 +139,9 @@ class KeyExchangeMethod(IntEnum):
     ECP_521 = 21
     CURVE25519 = 31
     CURVE448 = 32
+    ML_KEM_512 = 35
+    ML_KEM_768 = 36
+    ML_KEM_1024 = 37
 
 
 class ExtendedSequenceNumbers(IntEnum):

@@ -8,7 +8,7 @@ the wire, and which ones are refused.
 
 Reading order: :mod:`~iketcp.crypto.suite` (what two peers agree on),
 :mod:`~iketcp.crypto.prf`, :mod:`~iketcp.crypto.key_exchange`,
-:mod:`~iketcp.crypto.ciphers`.
+:mod:`~iketcp.crypto.key_encapsulation`, :mod:`~iketcp.crypto.ciphers`.
 
 Source: RFC 7296 §3.3.2, RFC 8247 §2, RFC 8221 §5
 """

@@ -14,6 +14,11 @@ ECP 256, 384, 521      64, 96, 132  32, 48, 66     other sizes; not on the curve
 Curve25519, Curve448   32, 56       32, 56         other sizes; all-zero secret
 =====================  ===========  =============  ================================
 
+ML-KEM has unlike halves (:mod:`key_encapsulation <iketcp.crypto.key_encapsulation>`):
+the initiator's public value is an encapsulation key and the responder's a ciphertext,
+made from it. So whoever begins calls :func:`generate`, and whoever answers
+:func:`answer`, which needs the initiator's value at once.
+
 A private key serves one exchange: whoever made it drops it when the secret is there.
 
 Source: RFC 7296 §3.4, RFC 7296 §2.14
@@ -24,13 +29,20 @@ Source: RFC 6989 §2 (what recipients check)
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.utils import CryptographyDeprecationWarning
 
-from iketcp.environment import Entropy, draw_below
+from iketcp.crypto.key_encapsulation import (
+    PARAMETER_SETS,
+    SEED_SIZE,
+    DecapsulationKey,
+    encapsulate,
+)
+from iketcp.environment import Entropy, ScriptedEncapsulation, draw_below
 from iketcp.errors import InvalidPublicValueError
 from iketcp.registry import KeyExchangeMethod, name_of
 
@@ -147,9 +159,10 @@ METHODS: frozenset[int] = frozenset(
         *_CURVES,
         KeyExchangeMethod.CURVE25519,
         KeyExchangeMethod.CURVE448,
+        *PARAMETER_SETS,
     }
 )
-"""The supported methods by number. Source: RFC 8247 §2.4, RFC 8031 §3."""
+"""The supported methods by number. Source: RFC 8247 §2.4, RFC 8031 §3, RFC 9370 §2."""
 
 
 class KeyExchange(ABC):
@@ -300,6 +313,23 @@ class _Montgomery(KeyExchange):
             ) from error
 
 
+class _Encapsulation(KeyExchange):
+    """The initiator's half of ML-KEM: the peer answers with a ciphertext.
+
+    Source: RFC 9370 §2.1
+    """
+
+    __slots__ = ("_key",)
+
+    def __init__(self, method: int, seed: bytes) -> None:
+        self.method = method
+        self._key = DecapsulationKey(method, seed)
+        self.public_value = self._key.encapsulation_key
+
+    def shared_secret(self, peer_public_value: bytes) -> bytes:
+        return self._key.decapsulate(peer_public_value)
+
+
 def _x25519(private: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
     """Return the public value, and the function X25519 with this private key."""
     key = x25519.X25519PrivateKey.from_private_bytes(private)
@@ -330,7 +360,8 @@ def from_private(method: int, private: bytes) -> KeyExchange:
     private : bytes
         MODP: the exponent, big-endian, above 0 and below (p - 1) / 2. ECP: the scalar,
         big-endian, above 0 and below the order of the group. Curve25519, Curve448:
-        32 or 56 octets, little-endian, clamped by the function itself.
+        32 or 56 octets, little-endian, clamped by the function itself. ML-KEM: the seed
+        of 64 octets.
 
     Raises
     ------
@@ -343,6 +374,8 @@ def from_private(method: int, private: bytes) -> KeyExchange:
         return _Modp(method, private)
     if method in _CURVES:
         return _Ecp(method, private)
+    if method in PARAMETER_SETS:
+        return _Encapsulation(method, private)
     if method in METHODS:
         return _Montgomery(method, private)
     raise ValueError(f"no key exchange method {method}")
@@ -359,7 +392,8 @@ def generate(method: int, entropy: Entropy, label: str) -> KeyExchange:
       equally long;
     - ECP: eight octets more than the group order has, big-endian, modulo order - 1,
       plus 1; the surplus hides the bias. To pin d, draw d - 1 with zeros before it;
-    - Curve25519, Curve448: 32 or 56 octets, taken as they are.
+    - Curve25519, Curve448: 32 or 56 octets, taken as they are;
+    - ML-KEM: the seed of 64 octets.
 
     Parameters
     ----------
@@ -385,7 +419,50 @@ def generate(method: int, entropy: Entropy, label: str) -> KeyExchange:
         order = _CURVES[method].group_order
         scalar = draw_below(entropy, name, order - 1) + 1
         return _Ecp(method, scalar.to_bytes((order.bit_length() + 7) // 8, "big"))
+    if method in PARAMETER_SETS:
+        return _Encapsulation(method, entropy.draw(name, SEED_SIZE))
     if method in METHODS:
         size = 32 if method == KeyExchangeMethod.CURVE25519 else 56
         return _Montgomery(method, entropy.draw(name, size))
     raise ValueError(f"no key exchange method {method}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The responder's half of a key exchange, done."""
+
+    public_value: bytes
+    """What goes into our KE payload."""
+    shared_secret: bytes = field(repr=False)
+    """As :meth:`KeyExchange.shared_secret` gives it to the initiator."""
+
+
+def answer(
+    method: int, peer_public_value: bytes, entropy: Entropy, label: str
+) -> Answer:
+    """Answer the initiator's public value.
+
+    Parameters
+    ----------
+    method : int
+        Key exchange method, one of :data:`METHODS`.
+    peer_public_value : bytes
+        Key Exchange Data of the initiator's KE payload, as it came.
+    entropy, label
+        As for :func:`generate`. Of ML-KEM only a script can say what is drawn.
+
+    Raises
+    ------
+    InvalidPublicValueError
+        The value has the wrong size or fails the method's recipient tests.
+    ValueError
+        The method is not supported.
+
+    Source: RFC 7296 §2.14, RFC 9370 §2.1
+    """
+    if method not in PARAMETER_SETS:
+        ours = generate(method, entropy, label)
+        return Answer(ours.public_value, ours.shared_secret(peer_public_value))
+    if isinstance(entropy, ScriptedEncapsulation):
+        return Answer(*entropy.encapsulate(label, method, peer_public_value))
+    return Answer(*encapsulate(method, peer_public_value))

@@ -43,6 +43,9 @@ class Suite:
     """Key exchange method (Transform Type 4)."""
     esn: bool = False
     """Extended, 64-bit sequence numbers (Transform Type 5); ESP only."""
+    additional_ke: tuple[int, ...] = ()
+    """Methods of the additional key exchanges (Transform Types 6 to 12) in the order in
+    which they take place; those that are NONE left out. Source: RFC 9370 §2.2.1"""
 
     @property
     def cipher(self) -> CipherSpec:
@@ -65,6 +68,7 @@ class Suite:
             parts.append(name_of(IntegrityAlgorithm, self.integ))
         if self.ke:
             parts.append(name_of(KeyExchangeMethod, self.ke))
+        parts += [name_of(KeyExchangeMethod, method) for method in self.additional_ke]
         if self.esn:
             parts.append("ESN")
         return " / ".join(parts)

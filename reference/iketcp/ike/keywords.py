@@ -15,10 +15,14 @@ ESP       needed          needed unless combined-mode     none         optional 
 
 .. [1] Left out beside an integrity keyword, the PRF is HMAC with the same hash.
 
+Additional key exchanges (``x25519-ke1_mlkem768``) have keywords, too; as the exchanges
+in which they take place are not built yet, they are refused.
+
 Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.3
 Source: RFC 8247 §2
 Source: RFC 8750 §8
+Source: RFC 9370 §2.2.1
 """
 
 import difflib
@@ -26,9 +30,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from iketcp.crypto import key_encapsulation
 from iketcp.errors import ConfigurationError
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.registry import (
+    ADDITIONAL_KEY_EXCHANGES,
     EncryptionAlgorithm,
     ExtendedSequenceNumbers,
     IntegrityAlgorithm,
@@ -75,6 +81,8 @@ _METHODS = {
     "modp2048": KeyExchangeMethod.MODP_2048,
     "modp3072": KeyExchangeMethod.MODP_3072,
     "modp4096": KeyExchangeMethod.MODP_4096,
+    "mlkem768": KeyExchangeMethod.ML_KEM_768,
+    "mlkem1024": KeyExchangeMethod.ML_KEM_1024,
 }
 
 
@@ -99,6 +107,11 @@ def _keywords() -> Mapping[str, Transform]:
     methods = {
         text: Transform(TransformType.KE, method) for text, method in _METHODS.items()
     }
+    additional = {
+        f"ke{number}_{text}": Transform(kind, method)
+        for number, kind in enumerate(ADDITIONAL_KEY_EXCHANGES, 1)
+        for text, method in {**_METHODS, "none": KeyExchangeMethod.NONE}.items()
+    }
     numbers = {
         "esn": Transform(TransformType.ESN, ExtendedSequenceNumbers.ESN),
         "noesn": Transform(TransformType.ESN, ExtendedSequenceNumbers.NO_ESN),
@@ -109,6 +122,7 @@ def _keywords() -> Mapping[str, Transform]:
         **integrity,
         **functions,
         **methods,
+        **additional,
         **numbers,
     }
 
@@ -210,9 +224,9 @@ REFUSALS: tuple[Refusal, ...] = (
         ("modpnone",),
     ),
     Refusal(
-        "ke[1-7]_.*",
-        "additional key exchanges are not built yet",
-        ("ke1_mlkem768",),
+        "(ke[1-7]_)?mlkem512",
+        "of ML-KEM the two larger sets of parameters are built; use mlkem768",
+        ("mlkem512", "ke1_mlkem512"),
     ),
 )
 """Looked through from the top. Source: RFC 8247 §2, RFC 8221 §5."""
@@ -222,6 +236,7 @@ _ORDER = (
     TransformType.INTEG,
     TransformType.PRF,
     TransformType.KE,
+    *ADDITIONAL_KEY_EXCHANGES,
     TransformType.ESN,
 )
 
@@ -248,8 +263,9 @@ def parse_ike_proposal(text: str, number: int = 1) -> Proposal:
     ------
     ConfigurationError
         A keyword is unknown, refused, repeated or foreign to IKE; ciphers of both
-        kinds are mixed; encryption, integrity, PRF or key exchange is missing; or an
-        integrity keyword stands beside combined-mode ciphers.
+        kinds are mixed; encryption, integrity, PRF or key exchange is missing; an
+        integrity keyword stands beside combined-mode ciphers; a key exchange is
+        additional; or the OpenSSL at hand lacks its method.
 
     Source: RFC 7296 §3.3.3, RFC 5282 §8, RFC 8750 §7
     """
@@ -275,6 +291,7 @@ def parse_ike_proposal(text: str, number: int = 1) -> Proposal:
         )
     if not groups[TransformType.KE]:
         raise _refused(text, "a key exchange keyword such as x25519 is missing")
+    _check_key_exchanges(text, groups)
     return _proposal(ProtocolId.IKE, number, groups)
 
 
@@ -300,8 +317,9 @@ def parse_esp_proposal(text: str, number: int = 1) -> Proposal:
     ------
     ConfigurationError
         A keyword is unknown, refused, repeated or foreign to ESP; ciphers of both
-        kinds are mixed; encryption or integrity is missing; or an integrity keyword
-        stands beside combined-mode ciphers.
+        kinds are mixed; encryption or integrity is missing; an integrity keyword
+        stands beside combined-mode ciphers; a key exchange is additional; or the
+        OpenSSL at hand lacks its method.
 
     Source: RFC 7296 §3.3.2, RFC 7296 §3.3.3, RFC 4303 §2.2.1
     """
@@ -309,6 +327,7 @@ def parse_esp_proposal(text: str, number: int = 1) -> Proposal:
     _check_integrity(text, groups)
     if not groups[TransformType.ESN]:
         groups[TransformType.ESN] = [KEYWORDS["esn"], KEYWORDS["noesn"]]
+    _check_key_exchanges(text, groups)
     return _proposal(ProtocolId.ESP, number, groups)
 
 
@@ -381,6 +400,24 @@ def _check_integrity(text: str, groups: _Groups) -> None:
     if classic and not integrity:
         raise _refused(
             text, f"{_first(classic)} needs an integrity keyword such as sha256"
+        )
+
+
+def _check_key_exchanges(text: str, groups: _Groups) -> None:
+    """Hold key exchanges to what can be agreed on and carried out.
+
+    Source: RFC 9370 §2.2.1
+    """
+    for kind in ADDITIONAL_KEY_EXCHANGES:
+        if groups[kind]:
+            raise _refused(text, "additional key exchanges are not built yet")
+    methods = groups[TransformType.KE]
+    kems = [t for t in methods if t.id in key_encapsulation.PARAMETER_SETS]
+    if kems and not key_encapsulation.is_available():
+        raise _refused(
+            text,
+            f"{_first(kems)} needs OpenSSL 3.5 or later, which the installed "
+            "'cryptography' was not built with",
         )
 
 

@@ -2,11 +2,13 @@
 
 An SA payload is a list of proposals, the most preferred first; inside a proposal the
 transforms of one type are alternatives, and one of each type must be taken. The
-responder answers with one proposal holding one transform of each type.
+responder answers with one proposal holding one transform of each type. Additional key
+exchanges are types of their own, each of which may be NONE; no method serves twice.
 
 Source: RFC 7296 §2.7
 Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.6
+Source: RFC 9370 §2.2.1
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +19,7 @@ from iketcp.crypto.suite import Suite
 from iketcp.errors import NoProposalChosenError
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.registry import (
+    ADDITIONAL_KEY_EXCHANGES,
     ExtendedSequenceNumbers,
     IntegrityAlgorithm,
     KeyExchangeMethod,
@@ -35,9 +38,17 @@ needed depends on the cipher. Source: RFC 7296 §3.3.3."""
 
 _NONE: Mapping[int, Transform] = {
     TransformType.INTEG: Transform(TransformType.INTEG, IntegrityAlgorithm.NONE),
-    TransformType.KE: Transform(TransformType.KE, KeyExchangeMethod.NONE),
+    **{
+        kind: Transform(kind, KeyExchangeMethod.NONE)
+        for kind in (TransformType.KE, *ADDITIONAL_KEY_EXCHANGES)
+    },
 }
-"""NONE by type: it means the same as leaving the type out. Source: RFC 7296 §3.3.3."""
+"""NONE by type: it means the same as leaving the type out.
+
+Source: RFC 7296 §3.3.3, RFC 9370 §2.2.1
+"""
+
+_KEY_EXCHANGES = frozenset({TransformType.KE, *ADDITIONAL_KEY_EXCHANGES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +73,42 @@ def methods_of(proposals: Iterable[Proposal]) -> set[int]:
 def without_key_exchange(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
     """Drop every key exchange transform: IKE_AUTH carries no KE payload.
 
-    Source: RFC 7296 §1.2
+    Source: RFC 7296 §1.2, RFC 9370 §2.2.3
     """
     return tuple(
-        p.with_transforms(tuple(t for t in p.transforms if t.type != TransformType.KE))
+        p.with_transforms(
+            tuple(t for t in p.transforms if t.type not in _KEY_EXCHANGES)
+        )
         for p in proposals
+    )
+
+
+def offers_additional(proposals: Iterable[Proposal]) -> bool:
+    """Tell whether a proposal has an additional key exchange. RFC 9370 §2.2.1."""
+    return any(_is_additional(t) for p in proposals for t in p.transforms)
+
+
+def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
+    """Leave only what goes without an additional key exchange.
+
+    For an initiator that does not know the exchange in which they take place: what it
+    offers as NONE, too, stays; a proposal that must have one goes.
+
+    Source: RFC 9370 §2.2.1
+    """
+    left = []
+    for proposal in proposals:
+        kept = tuple(t for t in proposal.transforms if not _is_additional(t))
+        if {t.type for t in kept} == {t.type for t in proposal.transforms}:
+            left.append(proposal.with_transforms(kept))
+    return tuple(left)
+
+
+def _is_additional(transform: Transform) -> bool:
+    """Tell a method of an additional key exchange; NONE is none."""
+    return (
+        transform.type in ADDITIONAL_KEY_EXCHANGES
+        and transform.id != KeyExchangeMethod.NONE
     )
 
 
@@ -86,10 +128,11 @@ def suite_of(proposal: Proposal) -> Suite:
     Raises
     ------
     NoProposalChosenError
-        A mandatory type is missing or NONE, a type is doubled, the combination is not
-        one we have, or it is one that only ESP can use.
+        A mandatory type is missing or NONE, a type is doubled, a key exchange method
+        serves twice, additional ones have none before them, the combination is not one
+        we have, or it is one that only ESP can use.
 
-    Source: RFC 7296 §3.3.3, RFC 8750 §7
+    Source: RFC 7296 §3.3.3, RFC 8750 §7, RFC 9370 §2.2.1
     """
     by_type: dict[int, Transform] = {}
     for transform in proposal.transforms:
@@ -110,7 +153,10 @@ def suite_of(proposal: Proposal) -> Suite:
         integ=ids.get(TransformType.INTEG),
         ke=ids.get(TransformType.KE),
         esn=ids.get(TransformType.ESN) == ExtendedSequenceNumbers.ESN,
+        additional_ke=tuple(ids[k] for k in ADDITIONAL_KEY_EXCHANGES if k in ids),
     )
+    if suite.additional_ke:
+        _check_methods(suite)
     try:
         spec = cipher_spec(suite.encr, suite.key_bits, suite.integ)
     except ValueError as error:
@@ -118,6 +164,15 @@ def suite_of(proposal: Proposal) -> Suite:
     if spec.is_iv_implicit and proposal.protocol == ProtocolId.IKE:
         raise NoProposalChosenError("an IKE message has no number to make an IV of")
     return suite
+
+
+def _check_methods(suite: Suite) -> None:
+    """Hold additional key exchanges to what they may be. Source: RFC 9370 §2.2.1."""
+    if suite.ke is None:
+        raise NoProposalChosenError("additional key exchanges without a first one")
+    methods = (suite.ke, *suite.additional_ke)
+    if len(set(methods)) < len(methods):
+        raise NoProposalChosenError("a key exchange method serves twice")
 
 
 def choose_proposal(
@@ -129,7 +184,8 @@ def choose_proposal(
 
     Choice: the initiator's order decides, proposal by proposal and transform by
     transform; but where several key exchange methods are acceptable, the one whose KE
-    payload is already there saves a round trip.
+    payload is already there saves a round trip. A method that is taken already is
+    passed over.
 
     Parameters
     ----------
@@ -165,30 +221,56 @@ def _match(
     """Take one transform of each offered type, or none at all if one has no match."""
     if offered.protocol != accepted.protocol:
         return None
-    chosen = []
-    for kind in dict.fromkeys(t.type for t in offered.transforms):
-        transform = _match_type(kind, offered, accepted, preferred_ke)
-        if transform is None:
-            return None
-        chosen.append(transform)
-    answer = offered.with_transforms(tuple(chosen))
+    options = [
+        _match_type(kind, offered, accepted, preferred_ke)
+        for kind in dict.fromkeys(t.type for t in offered.transforms)
+    ]
+    chosen = _take_one_each(options, frozenset())
+    if chosen is None:
+        return None
+    answer = offered.with_transforms(chosen)
     # a type that we demand and the peer left out is a mismatch too
     return answer if _covers(answer, accepted) else None
 
 
+def _take_one_each(
+    options: Sequence[Sequence[Transform]], taken: frozenset[int]
+) -> tuple[Transform, ...] | None:
+    """Take the first transform of each type that leaves one for all the others.
+
+    Only key exchanges get into each other's way: no two are of one method.
+
+    Source: RFC 7296 §2.7, RFC 9370 §2.2.1
+    """
+    if not options:
+        return ()
+    for transform in options[0]:
+        used = taken
+        if transform.type in _KEY_EXCHANGES and transform.id != KeyExchangeMethod.NONE:
+            if transform.id in taken:
+                continue
+            used = taken | {transform.id}
+        rest = _take_one_each(options[1:], used)
+        if rest is not None:
+            return (transform, *rest)
+    return None
+
+
 def _match_type(
     kind: int, offered: Proposal, accepted: Proposal, preferred_ke: int | None
-) -> Transform | None:
-    """Take the first acceptable transform of one type.
+) -> list[Transform]:
+    """Return the acceptable transforms of one type; of most, the first will do.
 
-    A type we do not understand has none, for no policy of ours names it.
+    A type we do not understand has none, for no policy of ours names it. What is
+    offered twice counts once, so there are no more than our policy has.
 
     Source: RFC 7296 §3.3.6
     """
-    candidates = [t for t in transforms_of(offered, kind) if _accepts(accepted, t)]
+    offers = dict.fromkeys(transforms_of(offered, kind))
+    candidates = [t for t in offers if _accepts(accepted, t)]
     if kind == TransformType.KE:
         candidates.sort(key=lambda t: t.id != preferred_ke)
-    return candidates[0] if candidates else None
+    return candidates if kind in _KEY_EXCHANGES else candidates[:1]
 
 
 def _accepts(proposal: Proposal, transform: Transform) -> bool:

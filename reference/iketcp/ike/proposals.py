@@ -31,6 +31,7 @@ from enum import IntEnum
 from iketcp.errors import MalformedMessageError
 from iketcp.octets import Reader, Writer
 from iketcp.registry import (
+    ADDITIONAL_KEY_EXCHANGES,
     AttributeType,
     EncryptionAlgorithm,
     ExtendedSequenceNumbers,
@@ -66,6 +67,7 @@ _TABLES: dict[int, type[IntEnum]] = {
     TransformType.INTEG: IntegrityAlgorithm,
     TransformType.KE: KeyExchangeMethod,
     TransformType.ESN: ExtendedSequenceNumbers,
+    **dict.fromkeys(ADDITIONAL_KEY_EXCHANGES, KeyExchangeMethod),
 }
 
 

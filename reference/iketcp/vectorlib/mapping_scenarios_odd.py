@@ -6,6 +6,7 @@ Source: RFC 9329 §6.1, RFC 9329 §6.2, RFC 7296 §2.21
 from collections.abc import Iterator
 from dataclasses import replace
 
+from iketcp.vectorlib.assembly import octets
 from iketcp.vectorlib.mapping_exchanges import (
     INVALID_SYNTAX,
     TEMPORARY_FAILURE,
@@ -44,7 +45,9 @@ def first_requests() -> Iterator[Script]:
         reaction="drop",
     )
     s.knock(1)
-    Beginner("in vain").answer(s, 1)  # what is drawn for it, nobody sees
+    # what is drawn for it, nobody sees
+    s.draw("ike.spi", octets("mapping in vain our SPI", 8))
+    s.draw("ike_sa_init.ke.private", octets("mapping in vain our key", 32))
     s.receive(1, b.request(public=bytes(32)), dropped="1 public-value")
     begin(s, 1, b)
     yield s

@@ -12,6 +12,7 @@ from iketcp.vectorlib.message_cases_broken import broken
 from iketcp.vectorlib.message_cases_crash import crash_detection
 from iketcp.vectorlib.message_cases_eap import eap_rounds
 from iketcp.vectorlib.message_cases_fragment import fragmentation
+from iketcp.vectorlib.message_cases_kem import key_encapsulation
 from iketcp.vectorlib.message_cases_null import proofs
 from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
@@ -30,6 +31,7 @@ def build() -> VectorFile:
     """
     cases = [*valid(), *odd(), *broken(), *puzzles(), *wrong_solutions()]
     cases += [*implicit_iv(), *fragmentation(), *crash_detection(), *eap_rounds()]
+    cases += key_encapsulation()
     cases += proofs()
     groups: list[MessageGroup] = []
     count = 0

@@ -366,8 +366,10 @@ def _exchange_keys(sa: IkeSa, method: int, ke: KePayload | None) -> tuple[bytes,
     """
     if ke is None or ke.method != method:
         raise InvalidKePayloadError(method)
-    ours = key_exchange.generate(method, sa.context.entropy, "create_child_sa.ke")
-    return ours.public_value, ours.shared_secret(ke.public_value)
+    ours = key_exchange.answer(
+        method, ke.public_value, sa.context.entropy, "create_child_sa.ke"
+    )
+    return ours.public_value, ours.shared_secret
 
 
 def install(

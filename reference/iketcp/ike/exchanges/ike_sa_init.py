@@ -117,11 +117,10 @@ def is_fragmentation_agreed(sa: IkeSa, payloads: Sequence[Payload]) -> bool:
     return sa.policy.is_fragmentation_supported and theirs is not None
 
 
-def _derive(sa: IkeSa, exchange: KeyExchange, peer_public_value: bytes) -> None:
+def _derive(sa: IkeSa, g_ir: bytes) -> None:
     """Make the keys of the IKE SA; ``suite``, nonces and SPIs are set."""
     if sa.suite is None:
         raise LookupError("no suite yet")  # pragma: no cover - our own mistake
-    g_ir = exchange.shared_secret(peer_public_value)
     skeyseed = derive_skeyseed(prf_of(sa.suite), sa.ni, sa.nr, g_ir)
     keys = derive_ike_keys(sa.suite, skeyseed, sa.ni, sa.nr, sa.spi_i, sa.spi_r)
     sa.use_keys(sa.suite, keys)
@@ -273,7 +272,7 @@ class IkeSaInit(Exchange):
             # its ESP would not come in UDP, and ours goes no other way. RFC 7296 §2.23
             raise ExchangeError("the responder does not support NAT traversal")
         solution = self._auth_solution(sa, payloads)
-        _derive(sa, self._key_exchange, ke.public_value)
+        _derive(sa, self._key_exchange.shared_secret(ke.public_value))
         sa.want(IkeAuth(solution), is_urgent=True)
 
     @staticmethod
@@ -435,7 +434,9 @@ def _answer(
         raise InvalidKePayloadError(suite.ke or KeyExchangeMethod.NONE)
     # DERIVE
     sa = IkeSa(context, False, header.spi_i, context.new_ike_spi(), path, now)
-    ours = key_exchange.generate(ke.method, context.entropy, "ike_sa_init.ke")
+    ours = key_exchange.answer(
+        ke.method, ke.public_value, context.entropy, "ike_sa_init.ke"
+    )
     sa.suite, sa.ni, sa.nr = suite, nonce.nonce, context.new_nonce()
     sa.remote_init_message = request.octets
     sa.remote_hash_algorithms = hashes
@@ -455,7 +456,7 @@ def _answer(
         ],
     )
     # UPDATE
-    _derive(sa, ours, ke.public_value)
+    _derive(sa, ours.shared_secret)
     sa.transition(IkeEvent.ANSWER_IKE_SA_INIT)
     sa.state_deadline = now + context.policy.half_open_seconds
     if admission.is_loaded(context, half_open):

@@ -258,8 +258,8 @@ def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payloa
         raise InvalidKePayloadError(choice.suite.ke or KeyExchangeMethod.NONE)
     # DERIVE
     entropy = sa.context.entropy
-    ours = key_exchange.generate(ke.method, entropy, "rekey_ike_sa.ke")
-    g_ir = ours.shared_secret(ke.public_value)
+    ours = key_exchange.answer(ke.method, ke.public_value, entropy, "rekey_ike_sa.ke")
+    g_ir = ours.shared_secret
     spi_r, nr = sa.context.new_ike_spi(), sa.context.new_nonce()
     agreed = _Agreed(choice.suite, spi_i, spi_r, ni, nr, g_ir, False)
     successor = _make_successor(sa, agreed, now)
