@@ -9,7 +9,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types coverage ci clean
+.PHONY: help demo test lint types coverage interop ci clean
 
 help:
 	@echo "iketcp: IKE and IPsec over TCP (RFC 9329)"
@@ -19,6 +19,7 @@ help:
 	@echo "  make lint      style, names, imports, docstrings (ruff)"
 	@echo "  make types     static types (mypy, strict)"
 	@echo "  make coverage  lines and branches of the pure floors"
+	@echo "  make interop   the same scenes with strongSwan on the other side (root)"
 	@echo "  make ci        what the continuous checks do: all of the above"
 	@echo "  make clean     remove $(VENV) and everything generated"
 	@echo
@@ -50,6 +51,12 @@ coverage: $(VENV)/test.stamp
 	@echo "==> pytest --cov, pure floors only"
 	@$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term \
 	  $(WITH_IO:%=--ignore-glob='tests/test_%*') $(ARGS)
+
+# strongSwan needs root here: network namespaces, TUN devices, its own sockets.
+interop: $(VENV)/test.stamp
+	@.ci/run packages
+	@echo "==> pytest, against strongSwan"
+	@$(BIN)/python -m pytest -q -p interop_table $(ARGS) tests/test_interop_strongswan_*.py
 
 ci:
 	@.ci/run

@@ -1,0 +1,349 @@
+"""The stage on which our peers meet strongSwan: three namespaces and two wires.
+
+::
+
+    west: ours                 middle: router, relay           east: strongSwan
+    192.0.2.1       wire0 ==== 192.0.2.2  198.51.100.1 ======== 198.51.100.2
+    2001:db8:1::1              2001:db8:1::2  2001:db8:2::1     2001:db8:2::2
+    10.1.0.1, 2001:db8:a::1 (iketcp0)       (lo) 10.2.0.1, 2001:db8:b::1
+
+Over UDP the middle forwards packets; over TCP it relays between a stream on one side
+and UDP port 4500 on the other. Either way addresses of the peers differ from those that
+they see, or not, as behind a NAT, or before one.
+"""
+
+import contextlib
+import functools
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from iketcp.config import Role, parse
+from iketcp.peers import Initiator, Peer, Responder
+from namespaces import (
+    NamespaceThread,
+    require_or_skip,
+    run_in_namespace,
+    tun_obstacle,
+)
+from peer_support import SECRET, Recorder, Running, eventually, write_secret
+from strongswan import StrongSwan, strongswan_obstacle
+from traffic import arrives_whole, ping
+from udp_relay import Relay, StreamToUdp, UdpToStream
+from wires import configure, forward, lay_wire, route_everything
+
+WEST = {4: "192.0.2.1", 6: "2001:db8:1::1"}
+MIDDLE_WEST = {4: "192.0.2.2", 6: "2001:db8:1::2"}
+MIDDLE_EAST = {4: "198.51.100.1", 6: "2001:db8:2::1"}
+EAST = {4: "198.51.100.2", 6: "2001:db8:2::2"}
+INNER_WEST = {4: "10.1.0.1", 6: "2001:db8:a::1"}
+INNER_EAST = {4: "10.2.0.1", 6: "2001:db8:b::1"}
+SITE_WEST = ("10.1.0.0/24", "2001:db8:a::/64")
+SITE_EAST = ("10.2.0.0/24", "2001:db8:b::/64")
+
+IKE = "aes256gcm16-prfsha256-x25519"
+ESP = "aes256gcm16-noesn"
+"""What is agreed on where something else is tried."""
+
+PORT = 4500
+TRANSFER_OCTETS = 8 << 20
+
+OURS = """\
+[local]
+identity = "@west.example"
+psk_file = "psk"
+{local}
+[remote]
+identity = "@east.example"
+{remote}
+[ike]
+proposals = ["{proposal}"]
+{ike}
+[[child]]
+name = "net"
+local_ts = {local_ts}
+remote_ts = {remote_ts}
+proposals = ["{esp}"]
+{child}
+[transport]
+{transport}
+[tun]
+addresses = {addresses}
+[control]
+socket = "none"
+{more}
+"""
+
+RECONNECT = 'reconnect_first = "50ms"\nreconnect_max = "100ms"'
+
+THEIRS = """\
+connections {{
+  iketcp {{
+    version = 2
+    local_addrs = {local_addrs}
+    remote_addrs = {remote_addrs}
+    remote_port = 4500
+    local_port = 4500
+    proposals = {proposal}
+    mobike = no
+    {ike}
+    local {{
+      auth = psk
+      id = east.example
+    }}
+    remote {{
+      auth = psk
+      id = west.example
+    }}
+    children {{
+      net {{
+        local_ts = {local_ts}
+        remote_ts = {remote_ts}
+        esp_proposals = {esp}
+        {child}
+      }}
+    }}
+  }}
+}}
+secrets {{
+  ike {{
+    id = west.example
+    secret = "{secret}"
+  }}
+}}
+{more}
+"""
+
+
+def toml(texts: Sequence[str]) -> str:
+    """Write an array of strings."""
+    return "[" + ", ".join(f'"{text}"' for text in texts) + "]"
+
+
+@dataclass(frozen=True)
+class Way:
+    """Who initiates, over what: a column of the table."""
+
+    transport: str
+    we_initiate: bool
+    version: int = 4
+
+    def __str__(self) -> str:
+        """Name it as in the head of the table."""
+        who = "we initiate" if self.we_initiate else "strongSwan initiates"
+        return f"{self.transport.upper()}, {who}"
+
+
+WAYS = (Way("tcp", True), Way("tcp", False))
+
+
+class Stage:
+    """Ours in this thread's namespace, the relay and strongSwan in two others."""
+
+    def __init__(self, folder: Path, way: Way, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self.way = way
+        self._stack = stack
+        self.middle = stack.enter_context(NamespaceThread())
+        self.east = stack.enter_context(NamespaceThread())
+        lay_wire("wire0", "wire1", self.middle)
+        self.middle.call(lambda: lay_wire("wire2", "wire3", self.east))
+        configure({"lo": (), "wire0": _interfaces(WEST)})
+        route_everything("wire0", tuple(MIDDLE_WEST.values()))
+        ends = {"wire1": _interfaces(MIDDLE_WEST), "wire2": _interfaces(MIDDLE_EAST)}
+        self.middle.call(lambda: configure({"lo": (), **ends}))
+        self.middle.call(forward)
+        inner = (f"{INNER_EAST[4]}/32", f"{INNER_EAST[6]}/128")
+        self.east.call(lambda: configure({"lo": inner, "wire3": _interfaces(EAST)}))
+        gateways = tuple(MIDDLE_EAST.values())
+        self.east.call(lambda: route_everything("wire3", gateways))
+        write_secret(folder)
+        self.relay = self._relay()
+        theirs = folder / "strongswan"
+        theirs.mkdir()
+        self.theirs = StrongSwan(theirs, self.east.call)
+        stack.callback(self.theirs.stop)
+        self.ours: Running | None = None
+
+    def _relay(self) -> Relay:
+        """Start the relay of this way, in the middle."""
+        version = self.way.version
+        if self.way.we_initiate:
+            listen, target = MIDDLE_WEST[version], EAST[version]
+            make = functools.partial(StreamToUdp, (listen, PORT), (target, PORT))
+        else:
+            listen, target = MIDDLE_EAST[version], WEST[version]
+            make = functools.partial(UdpToStream, (listen, PORT), (target, PORT))
+        relay: Relay = self.middle.call(lambda: make().__enter__())
+        self._stack.callback(relay.__exit__)
+        return relay
+
+    @property
+    def address_for_us(self) -> str:
+        """Where we find strongSwan."""
+        return MIDDLE_WEST[self.way.version]
+
+    @property
+    def address_for_them(self) -> str:
+        """Where strongSwan finds us."""
+        return MIDDLE_EAST[self.way.version]
+
+    # --- the peers --------------------------------------------------------------------
+
+    def load(self, **fields: str) -> None:
+        """Give strongSwan a configuration; ``fields`` replace parts of ``THEIRS``."""
+        texts = {
+            "local_addrs": EAST[self.way.version],
+            "remote_addrs": "%any" if self.way.we_initiate else self.address_for_them,
+            "proposal": IKE,
+            "esp": ESP,
+            "local_ts": ",".join(SITE_EAST),
+            "remote_ts": ",".join(SITE_WEST),
+            "secret": SECRET,
+            "ike": "",
+            "child": "",
+            "more": "",
+        }
+        self.theirs.load(THEIRS.format(**{**texts, **fields}))
+
+    def start(self, **fields: str) -> Running:
+        """Start our peer; ``fields`` replace parts of ``OURS``."""
+        role: Role = "initiator" if self.way.we_initiate else "responder"
+        texts = {
+            "local": "",
+            "remote": "",
+            "proposal": IKE,
+            "esp": ESP,
+            "local_ts": toml(SITE_WEST),
+            "remote_ts": toml(SITE_EAST),
+            "addresses": toml((f"{INNER_WEST[4]}/24", f"{INNER_WEST[6]}/64")),
+            "ike": "",
+            "child": "",
+            "transport": "",
+            "more": "",
+        }
+        if self.way.we_initiate:
+            texts["remote"] = f'address = "{self.address_for_us}"'
+            texts["transport"] = RECONNECT
+        path = self.folder / f"{role}.toml"
+        template = fields.pop("template", OURS)
+        text = template.format(**{**texts, **fields})
+        path.write_text(text)
+        told = Recorder()
+        configuration = parse(text, role, str(path))
+        make = Initiator if self.way.we_initiate else Responder
+        peer: Peer = make(configuration, [told])
+        self._stack.callback(peer.stop)
+        peer.start()
+        self.ours = Running(peer, told)
+        return self.ours
+
+    def connect(
+        self, ours: dict[str, str] | None = None, theirs: dict[str, str] | None = None
+    ) -> Running:
+        """Bring a tunnel up, by whoever initiates on this way."""
+        self.load(**(theirs or {}))
+        running = self.start(**(ours or {}))
+        if not self.way.we_initiate:
+            self.theirs.initiate()
+        running.told.wait_for("child-sa-installed")
+        return running
+
+    # --- what is looked at ------------------------------------------------------------
+
+    def ike_sa(self) -> dict[str, Any]:
+        """Return the one established IKE SA that strongSwan has."""
+        (sa,) = [sa for sa in self.theirs.sas() if sa["state"] == "ESTABLISHED"]
+        return sa
+
+    def child_sa(self) -> dict[str, Any]:
+        """Return the one Child SA that strongSwan has installed."""
+        children = self.ike_sa()["child-sas"].values()
+        (child,) = [child for child in children if child["state"] == "INSTALLED"]
+        return child
+
+    def ping_both_ways(
+        self,
+        version: int = 4,
+        west: dict[int, str] = INNER_WEST,
+        east: dict[int, str] = INNER_EAST,
+    ) -> None:
+        """Echo from either side to the other, through the tunnel."""
+        here, there = west[version], east[version]
+        ping(there, count=1, source=here)
+        self.east.call(lambda: ping(here, count=1, source=there))
+
+    def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until strongSwan says that something is so."""
+
+        def check() -> bool:
+            with contextlib.suppress(ValueError):  # not one SA at the moment
+                return is_so()
+            return False
+
+        eventually(check)
+
+    def transfer_both_ways(self, version: int = 4) -> None:
+        """8 MiB from either side to the other; the hashes agree."""
+        east, here = self.east.call, lambda function: function()
+        arrives_whole(TRANSFER_OCTETS, INNER_EAST[version], east, here)
+        arrives_whole(TRANSFER_OCTETS, INNER_WEST[version], here, east, seed=2)
+
+    def report(self) -> str:
+        """What either side told, for whoever has to find out what went wrong."""
+        lines = []
+        if self.ours is not None:
+            lines = [f"{kind} {fields}" for kind, fields in self.ours.told.events]
+        log = self.theirs.log.splitlines()
+        return "\n".join(["--- ours", *lines, "--- strongSwan", *log[-120:]])
+
+
+def _interfaces(addresses: dict[int, str]) -> tuple[str, ...]:
+    return (f"{addresses[4]}/24", f"{addresses[6]}/64")
+
+
+Scene = Callable[..., None]
+
+
+def on_stage(section: str, row: str) -> Callable[[Scene], Scene]:
+    """Make a test run on a stage of its own, in a child process.
+
+    The test takes the stage first, then its parameters, of which ``way`` says who
+    initiates and over what. ``section`` and ``row`` are its place in the table of
+    what was run; ``row`` may name parameters in braces.
+    """
+
+    def decorate(function: Scene) -> Scene:
+        def test(
+            tmp_path: Path, record_property: Any, way: Way, **parameters: Any
+        ) -> None:
+            place = [section, row.format(**parameters), str(way)]
+            record_property("interop", place)
+            for obstacle in (tun_obstacle(), strongswan_obstacle()):
+                require_or_skip(not obstacle, obstacle)
+            run_in_namespace(lambda: _play(function, tmp_path, way, parameters))
+
+        own = list(inspect.signature(function).parameters)[1:]
+        functools.update_wrapper(test, function)
+        del test.__wrapped__  # type: ignore[attr-defined]  # pytest would look there
+        test.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+                for name in ("tmp_path", "record_property", "way", *own)
+            ]
+        )
+        return test
+
+    return decorate
+
+
+def _play(function: Scene, folder: Path, way: Way, parameters: dict[str, Any]) -> None:
+    with contextlib.ExitStack() as stack:
+        stage = Stage(folder, way, stack)
+        try:
+            function(stage, **parameters)
+        except BaseException as error:
+            error.add_note(stage.report())
+            raise

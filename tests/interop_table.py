@@ -1,0 +1,68 @@
+"""A pytest plugin: what was run against strongSwan, as the page ``docs/interop.md``.
+
+    pytest -p interop_table tests/test_interop_strongswan_tcp.py
+
+The page is written anew only if every test was run; a test says its place in the table
+by the property ``interop`` (see :mod:`interop_stage`).
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from strongswan import strongswan_version
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "interop.md"
+
+HEAD = """\
+# Interoperability with strongSwan
+
+What `make interop` runs, and this page is what it wrote. Ours stands on one side; on
+the other strongSwan's `charon-systemd` with its plugin `kernel-libipsec`, so that its
+ESP runs in user space over a TUN device of its own. Each is in a network namespace;
+between them is a small relay from TCP to UDP, for strongSwan has no TCP encapsulation.
+A scene counts only if it worked on both sides: what was agreed on is read from
+strongSwan's own list of SAs.
+"""
+
+_results: dict[tuple[str, str], dict[str, bool]] = {}
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Note what became of a test that has a place."""
+    place = dict(report.user_properties).get("interop")
+    if place is None or report.when != "call":
+        return
+    section, row, way = place
+    cells = _results.setdefault((section, row), {})
+    cells[way] = cells.get(way, True) and report.passed
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, exitstatus: int
+) -> None:
+    """Print the table, and write the page if all went well."""
+    lines = list(_table())
+    terminalreporter.write_line(f"strongSwan {strongswan_version()}")
+    for line in lines:
+        terminalreporter.write_line(line)
+    left_out = {"skipped", "deselected"} & terminalreporter.stats.keys()
+    if exitstatus == 0 and not left_out:
+        PAGE.write_text("\n".join([HEAD, *lines]) + "\n")
+
+
+def _table() -> Iterator[str]:
+    ways = list(dict.fromkeys(way for cells in _results.values() for way in cells))
+    section = ""
+    for (where, row), cells in _results.items():
+        if where != section:
+            if section:
+                yield ""
+            section = where
+            yield f"## {section}"
+            yield ""
+            yield f"| scene | {' | '.join(ways)} |"
+            yield f"|---|{'---|' * len(ways)}"
+        marks = {True: "works", False: "fails", None: ""}
+        yield f"| {row} | {' | '.join(marks[cells.get(way)] for way in ways)} |"
