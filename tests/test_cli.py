@@ -431,6 +431,7 @@ ANSWER: dict[str, Any] = {
         "dropped_packets": 0,
     },
     "rates": {"bits_per_second_in": 1500, "bits_per_second_out": 0},
+    "udp": None,
     "ike_sas": [
         {
             "spi_i": "0123456789abcdef",
@@ -439,6 +440,7 @@ ANSWER: dict[str, Any] = {
             "remote_identity": "[red]:boom:[/nothing]@gw.example",
             "suite": "AES_GCM_16-256",
             "connection": 1,
+            "udp_path": None,
             "rekey_in_seconds": 14000.4,
         },
         {
@@ -448,6 +450,7 @@ ANSWER: dict[str, Any] = {
             "remote_identity": "",
             "suite": "",
             "connection": None,
+            "udp_path": None,
             "rekey_in_seconds": None,
         },
     ],

@@ -9,13 +9,17 @@ import pytest
 
 from config_samples import INITIATOR, RESPONDER, SECRET, write
 from iketcp.config import Configuration, default_control_socket, load, parse
+from iketcp.config.model import UdpConfig
 from iketcp.config.psk import decode_psk
 from iketcp.config.values import BadValueError, duration, host, size
+from iketcp.endpoint.tables import DatagramPolicy
 from iketcp.errors import ConfigurationError
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import describe_proposal
 from iketcp.ike.policy import Lifetime, PoolPolicy
+from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.mapping import MappingPolicy
+from iketcp.peers.datagrams import datagram_policy
 from iketcp.peers.limits import mapping_policy
 
 
@@ -88,6 +92,44 @@ def test_limits_of_the_mapping_stand_in_one_place() -> None:
     text = RESPONDER + "[transport]\nresync = 2\n"
     searching = mapping_policy(parse(text, "responder", "peer.toml").transport)
     assert searching == MappingPolicy(resync_limit=2)
+
+
+def test_defaults_of_udp_are_those_of_its_policies() -> None:
+    """TCP unless told otherwise; ports 500 and 4500. RFC 7296 §2.23."""
+    for text, role in ((RESPONDER, "responder"), (INITIATOR, "initiator")):
+        configuration = parse(text, role, "peer.toml")
+        assert configuration.transport.protocol == "tcp"
+        udp = configuration.udp
+        assert (udp.ike_port, udp.encapsulation_port) == (500, 4500)
+        assert (udp.remote_ike_port, udp.remote_encapsulation_port) == (500, 4500)
+        assert datagram_policy(configuration) == DatagramPolicy()
+
+
+def test_every_value_of_udp_arrives() -> None:
+    """What the file says is what endpoint and IKE SAs get."""
+    text = (
+        INITIATOR
+        + """\
+[transport]
+protocol = "udp"
+path_mtu = 1400
+[udp]
+ike_port = "any"
+encapsulation_port = 4501
+remote_ike_port = 501
+remote_encapsulation_port = 4502
+repeat_first = "2s"
+repeat_max = "4s"
+repeat_total = "1m"
+keepalive = "10s"
+fragment_size = 600
+"""
+    )
+    configuration = parse(text, "initiator", "peer.toml")
+    assert configuration.transport.protocol == "udp"
+    assert configuration.udp == UdpConfig(0, 4501, 501, 4502, 10.0, 600)
+    assert configuration.ike.retransmission == RetransmissionPolicy(2.0, 4.0, 60.0)
+    assert datagram_policy(configuration) == DatagramPolicy(1400, 600, 10.0)
 
 
 def test_defaults_of_ike_are_those_of_its_policy() -> None:

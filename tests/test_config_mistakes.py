@@ -217,6 +217,22 @@ MISTAKES: dict[str, tuple[str, str]] = {
         "10: [tls] is reserved: TLS is not built yet; leave this table out, and "
         "connections are plain TCP",
     ),
+    "pauses that shrink": (
+        INITIATOR + '[udp]\nrepeat_first = "40s"\n',
+        "11: [udp] repeat_first must not be more than repeat_max",
+    ),
+    "pauses beyond the end": (
+        INITIATOR + '[udp]\nrepeat_total = "20s"\n',
+        "10: [udp] repeat_max must not be more than repeat_total",
+    ),
+    "one port for both": (
+        INITIATOR + "[udp]\nike_port = 4500\n",
+        "11: [udp] ike_port must not be encapsulation_port, too",
+    ),
+    "one port of the peer for both": (
+        INITIATOR + "[udp]\nremote_encapsulation_port = 500\n",
+        "10: [udp] remote_ike_port must not be remote_encapsulation_port, too",
+    ),
     "key of the other role": (
         INITIATOR + "[ike]\ncookies = true\n",
         "11: [ike] cookies is for the responder only",

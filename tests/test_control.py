@@ -87,6 +87,7 @@ def test_status(served: Served) -> None:
         "up_seconds",
         "tunnel",
         "rates",
+        "udp",
         "ike_sas",
         "child_sas",
         "connections",

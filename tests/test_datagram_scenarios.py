@@ -13,6 +13,7 @@ from random import Random
 import pytest
 
 from datagram_pair import ENCAPSULATION, IKE, PUBLIC, Datagram, DatagramPair
+from iketcp.effects import IkeSaClosed
 from iketcp.endpoint.arrival import OverUdp
 from iketcp.endpoint.tables import DatagramPolicy
 from iketcp.ike.header import Header
@@ -170,7 +171,26 @@ def test_a_request_is_repeated_with_growing_pauses() -> None:
         assert 0.75 * longest <= pause <= longest
     (closed,) = pair.west.traces("ike-sa-closed")
     assert closed["reason"] == "no answer for 300 s"
-    assert pair.west.wanted == [0.0]  # what never came up is not tried again
+    # nobody may have been there: another attempt follows, as over TCP
+    (ended,) = [e for e in pair.west.effects if isinstance(e, IkeSaClosed)]
+    assert ended.is_unheard
+    assert len(pair.west.wanted) == 2
+    pair.is_lost = lambda datagram: False
+    pair.begin_again()
+    pair.settle()
+    pair.check_up()
+
+
+def test_what_was_refused_is_not_tried_again() -> None:
+    """Somebody was there: what failed would fail again. RFC 7296 §2.21.1."""
+    other = ike_policy(WEST, "aes128gcm16-prfsha512-ecp256")
+    pair = DatagramPair(other, ike_policy(EAST))
+    pair.begin()
+    pair.advance(400.0)
+    (ended,) = [e for e in pair.west.effects if isinstance(e, IkeSaClosed)]
+    assert "NO_PROPOSAL_CHOSEN" in ended.reason
+    assert not ended.is_unheard
+    assert pair.west.wanted == [0.0]
 
 
 def test_nothing_is_repeated_over_tcp() -> None:

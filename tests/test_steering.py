@@ -3,7 +3,7 @@
 from ipaddress import ip_address
 
 from esp_support import GCM, parameters
-from iketcp.ike.nat_detection import Path
+from iketcp.ike.nat_detection import Path, Transport
 from iketcp.net.routes import FlowRule
 from iketcp.peers import steering
 
@@ -26,6 +26,21 @@ def test_the_connection_itself_is_left_alone() -> None:
     assert first == FlowRule(THERE, 4499, 254, 6, None, (4500, 4500))
     first = rules("192.0.2.1", "192.0.2.2", is_tcp_originator=False)[0]
     assert first == FlowRule(THERE, 4499, 254, 6, (4500, 4500), None)
+
+
+def test_udp_is_left_alone_on_both_ports() -> None:
+    """Also where a next session begins."""
+    parts = parameters(GCM, ["192.0.2.1"], ["192.0.2.2"])
+    path = Path(HERE, 40000, THERE, 4501, Transport.UDP_ENCAPSULATION)
+    assert list(steering.rules(parts, path, True, 501))[:-1] == [
+        FlowRule(THERE, 4499, 254, 17, None, (4501, 4501)),
+        FlowRule(THERE, 4499, 254, 17, None, (501, 501)),
+    ]
+    path = Path(HERE, 4500, THERE, 40000, Transport.UDP_ENCAPSULATION)
+    assert list(steering.rules(parts, path, False))[:-1] == [
+        FlowRule(THERE, 4499, 254, 17, (4500, 4500), None),
+        FlowRule(THERE, 4499, 254, 17, (500, 500), None),
+    ]
 
 
 def test_selectors_become_rules() -> None:

@@ -82,6 +82,8 @@ class IkeSaClosed:
 
     spi: bytes
     reason: str
+    is_unheard: bool = False
+    """Over UDP: its first request stayed without an answer, so nobody may be there."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,11 @@ def render(answer: dict[str, Any], console: Console | None = None) -> None:
         f"in {_rate(rates['bits_per_second_in'])}, "
         f"out {_rate(rates['bits_per_second_out'])}"
     )
+    if (udp := answer["udp"]) is not None:
+        console.print(
+            f"UDP on {', '.join(udp['sockets'])}: in {_size(udp['octets_in'])}, "
+            f"out {_size(udp['octets_out'])}, {udp['lost_datagrams']} datagrams lost"
+        )
     console.print(_ike_table(answer["ike_sas"]))
     console.print(_child_table(answer["child_sas"]))
     console.print(_connection_table(answer["connections"]))
@@ -81,10 +86,17 @@ def _ike_table(entries: list[dict[str, Any]]) -> Table:
             entry["remote_identity"],
             entry["state"],
             entry["suite"],
-            str(entry["connection"] or "none"),
+            _way(entry),
             "never" if rekey is None else f"{rekey:.0f} s",
         )
     return table
+
+
+def _way(entry: dict[str, Any]) -> str:
+    """Say what carries an IKE SA: a connection by its number, or UDP to somewhere."""
+    if (path := entry["udp_path"]) is not None:
+        return f"udp {path['remote']}"
+    return str(entry["connection"] or "none")
 
 
 def _child_table(entries: list[dict[str, Any]]) -> Table:

@@ -23,6 +23,7 @@ from iketcp.config.model import (
     Role,
     TransportConfig,
     TunConfig,
+    UdpConfig,
 )
 from iketcp.config.proofs import (
     Secrets,
@@ -33,6 +34,7 @@ from iketcp.config.proofs import (
 from iketcp.config.reader import Document, Section
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
 from iketcp.ike.proposals import Proposal, Transform
+from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.registry import ExtendedSequenceNumbers, TransformType
 
 
@@ -76,6 +78,7 @@ def build(document: Document, folder: Path) -> Configuration:
             eap_authenticator=eap_users,
         ),
         transport=_transport(document.one("transport")),
+        udp=_udp(document.one("udp")),
         tun=_tun(document.one("tun"), folder),
         hooks=_hooks(document.one("hooks"), folder, warnings),
         control=_control(document.one("control"), role, folder),
@@ -107,6 +110,7 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         children=_children(document),
         lifetime=_lifetime(ike),
         request_timeout_seconds=ike["request_timeout"],
+        retransmission=_retransmission(document.one("udp")),
         liveness_seconds=ike["liveness"],
         request_families=tuple(dict.fromkeys(ike["request_addresses"])),
         pool=_pool(document.one("pool")),
@@ -115,6 +119,15 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         puzzle_difficulty=ike["puzzle_difficulty"],
         is_fragmentation_supported=ike["fragmentation"],
         half_open_seconds=ike["half_open"],
+    )
+
+
+def _retransmission(section: Section) -> RetransmissionPolicy:
+    for key, most in (("repeat_first", "repeat_max"), ("repeat_max", "repeat_total")):
+        if section[key] > section[most]:
+            raise section.error(key, f"must not be more than {most}")
+    return RetransmissionPolicy(
+        section["repeat_first"], section["repeat_max"], section["repeat_total"]
     )
 
 
@@ -211,6 +224,23 @@ def _transport(section: Section) -> TransportConfig:
             field.name: section[re.sub(units, "", field.name)]
             for field in fields(TransportConfig)
         }
+    )
+
+
+def _udp(section: Section) -> UdpConfig:
+    for ours, other in (
+        ("ike_port", "encapsulation_port"),
+        ("remote_ike_port", "remote_encapsulation_port"),
+    ):
+        if section[ours] and section[ours] == section[other]:
+            raise section.error(ours, f"must not be {other}, too")
+    return UdpConfig(
+        ike_port=section["ike_port"],
+        encapsulation_port=section["encapsulation_port"],
+        remote_ike_port=section["remote_ike_port"],
+        remote_encapsulation_port=section["remote_encapsulation_port"],
+        keepalive_seconds=section["keepalive"],
+        fragment_size=section["fragment_size"],
     )
 
 

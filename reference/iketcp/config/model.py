@@ -48,8 +48,9 @@ class RemoteConfig:
 
 @dataclass(frozen=True, slots=True)
 class TransportConfig:
-    """How TCP connections are made, kept and given up."""
+    """What carries IKE and ESP; how TCP connections are made, kept and given up."""
 
+    protocol: Literal["tcp", "udp"]
     connect_timeout_seconds: float
     reconnect_first_seconds: float
     """Wait before the second attempt; the first one is made at once, and every
@@ -87,6 +88,22 @@ class TransportConfig:
     half_open_limit: int
     """Connections without a valid message so far, of one address and of all.
     [9329-6.1-idle]"""
+
+
+@dataclass(frozen=True, slots=True)
+class UdpConfig:
+    """Ports of plain UDP, and what keeps it going."""
+
+    ike_port: int
+    encapsulation_port: int
+    """Our ports, of IKE alone and of IKE and ESP together; 0: any free one."""
+    remote_ike_port: int
+    remote_encapsulation_port: int
+    """The responder's ports, likewise."""
+    keepalive_seconds: float
+    """From behind a NAT something goes out at least so often."""
+    fragment_size: int
+    """Octets of the largest IKE message that goes whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +161,7 @@ class Configuration:
     ike: IkePolicy
     """Pure form of [ike], [[child]], [pool] and the secrets."""
     transport: TransportConfig
+    udp: UdpConfig
     tun: TunConfig
     hooks: HooksConfig
     control: ControlConfig

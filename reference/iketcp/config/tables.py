@@ -7,6 +7,7 @@ from iketcp.config.schema import Table
 from iketcp.config.tables_eap import EAP
 from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
 from iketcp.config.tables_system import CONTROL, HOOKS, LOG, TRANSPORT, TUN
+from iketcp.config.tables_udp import UDP
 
 TABLES: tuple[Table, ...] = (
     LOCAL,
@@ -17,6 +18,7 @@ TABLES: tuple[Table, ...] = (
     CHILD,
     POOL,
     TRANSPORT,
+    UDP,
     TUN,
     HOOKS,
     CONTROL,

@@ -36,8 +36,17 @@ def _written(seconds: float) -> str:
 
 TRANSPORT = Table(
     "transport",
-    "How TCP connections are made, kept and given up.",
+    "How peers reach each other; most of it is about TCP connections: how they are "
+    "made, kept and given up.",
     (
+        Key(
+            "protocol",
+            choice("tcp", "udp"),
+            "What IKE and ESP go over; both ends must use the same. Over UDP of this "
+            "table only `dscp`, `path_mtu`, `reconnect_first` and `reconnect_max` "
+            "mean anything, and `[udp]` has the rest.",
+            default="tcp",
+        ),
         Key(
             "connect_timeout",
             duration(),

@@ -301,7 +301,8 @@ class OutputCarrier:
         session.ike = None
         is_timed_out = sa.state_deadline is not None and now >= sa.state_deadline
         self._tables.end_half_open(session, is_timed_out)
-        effects.append(IkeSaClosed(sa.spi_local, output.reason))
+        session.was_unheard = output.is_unheard
+        effects.append(IkeSaClosed(sa.spi_local, output.reason, output.is_unheard))
         for connection in self._map.ended(session, now):
             effects.append(CloseConnection(connection, "its session is deleted"))
         for other in list(session.ike_sas):

@@ -291,13 +291,15 @@ class Endpoint:
         """Begin a new session where ours ended without our wish.
 
         Choice: one that was never established is not tried again: what failed would
-        fail again. RFC 7296 §2.8 leaves both to us.
+        fail again; but one whose first datagrams nobody answered is, as an attempt to
+        connect would be. RFC 7296 §2.8 leaves both to us.
         """
         session = self._originated
         if session is None or not session.has_ended:
             return []
         self._originated = None
-        if not self._is_wanted or not session.was_established:
+        deserves_another = session.was_established or session.was_unheard
+        if not self._is_wanted or not deserves_another:
             return []
         new = self._own_session()
         new.reconnects = 1  # not at once: the peer had its reasons

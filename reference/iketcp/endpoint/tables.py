@@ -65,6 +65,8 @@ class IkeSession(Session):
     """The one that exchanges are begun on now."""
     ike_sas: list[IkeSa] = field(default_factory=list)
     was_established: bool = False
+    was_unheard: bool = False
+    """It has ended because nobody answered its first request, over UDP."""
     first_request: bytes = b""
     """Digest of the IKE_SA_INIT request while IKE_AUTH is awaited, 32 octets."""
     address: str = ""
@@ -185,7 +187,16 @@ class Tables:
 
     def sessions(self) -> list[IkeSession]:
         """All sessions, once each."""
-        return list(dict.fromkeys(session for _, session in self.ike_sas.values()))
+        held = list(self.ike_sas.values())  # others may change the table meanwhile
+        return list(dict.fromkeys(session for _, session in held))
+
+    @property
+    def are_carried(self) -> bool:
+        """Some session can still be heard of, over TCP or UDP."""
+        streams = list(self.streams.values())
+        return any(stream.connection.session is not None for stream in streams) or any(
+            session.udp_path is not None for session in self.sessions()
+        )
 
     def add_ike_sa(self, sa: IkeSa, session: IkeSession) -> None:
         """Let messages find an IKE SA."""

@@ -83,7 +83,7 @@ def message_sent(message: outputs.SendMessage, target: Carrier) -> Trace:
             "octets": sum(map(len, message.messages)),
             "messages": len(message.messages),
             "payloads": [describe(p) for p in message.payloads],
-            "is_retransmission": message.is_repetition,
+            "is_retransmission": message.is_repetition or message.is_request_again,
         },
     )
 

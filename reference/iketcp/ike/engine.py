@@ -114,7 +114,7 @@ def repeat_request(sa: IkeSa) -> bool:
     if sa.sent is None or sa.exchange is None:
         return False
     header = sa.header(sa.exchange.exchange_type, sa.sent.message_id, False)
-    sa.emit(SendMessage(sa.sent.messages, header, ()))
+    sa.emit(SendMessage(sa.sent.messages, header, (), is_request_again=True))
     return True
 
 

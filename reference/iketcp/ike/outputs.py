@@ -25,10 +25,12 @@ class SendMessage:
     """Whole, or its fragments in order; each goes out by itself."""
     header: Header
     payloads: tuple[Payload, ...]
-    """What is inside, for the trace; empty when a response is repeated."""
+    """What is inside, for the trace; empty when it is sent again."""
     is_repetition: bool = False
     """A stored response: it goes back where the request came from, and moves
     nothing [9329-6.1-reply-path]."""
+    is_request_again: bool = False
+    """A request under way, octet for octet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,8 @@ class Closed:
     reason: str
     is_local_wish: bool = False
     """We asked for it (a DELETE of ours, or the end of a rekey)."""
+    is_unheard: bool = False
+    """Nobody answered even the first request, or not so that it can be told."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -301,7 +301,9 @@ class IkeSa:
             suite, keys, self.is_original_initiator, self.context.entropy
         )
 
-    def close(self, reason: str, is_local_wish: bool = False) -> None:
+    def close(
+        self, reason: str, is_local_wish: bool = False, is_unheard: bool = False
+    ) -> None:
         """End this IKE SA and its Child SAs; keys are forgotten.
 
         Source: RFC 7296 §1.4.1 (the Child SAs end with it)
@@ -329,7 +331,7 @@ class IkeSa:
         self.end_eap()
         self.request_fragments.clear()
         self.response_fragments.clear()
-        self.emit(Closed(reason, is_local_wish))
+        self.emit(Closed(reason, is_local_wish, is_unheard))
 
     def end_eap(self) -> None:
         """Forget what EAP made; a key of its is for AUTH only. RFC 7296 §2.16."""

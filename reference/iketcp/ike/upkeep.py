@@ -16,6 +16,7 @@ from iketcp.ike.exchanges.create_child_sa import RekeyChild
 from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild, DeleteIkeSa
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.lifetime import Age
+from iketcp.ike.message_window import SentRequest
 from iketcp.ike.sa import Child, IkeSa
 from iketcp.ike.states import ChildState, IkeState
 
@@ -42,7 +43,7 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
         return
     if sa.sent is not None and now >= sa.sent.deadline:
         # over TCP nothing is sent again meanwhile [9329-6.2-no-retransmit]
-        sa.close(sa.sent.refusal or f"no answer for {sa.answer_seconds:g} s")
+        _give_up(sa, sa.sent)
         return
     if sa.state_deadline is not None and now >= sa.state_deadline:
         sa.close(f"{sa.state.value}: too long", sa.state is IkeState.REKEYED)
@@ -55,6 +56,20 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
     if sa.is_usable:
         _check_liveness(sa, now)
     begin_next(sa, now)
+
+
+def _give_up(sa: IkeSa, sent: SentRequest) -> None:
+    """End an IKE SA whose request stayed without an answer that counts.
+
+    If it was the first request of all, over UDP, perhaps nobody was there. A refusal
+    counts for nothing as long as it may be forged, but tells that somebody was.
+
+    Source: RFC 7296 §2.4, RFC 7296 §2.21.1
+    """
+    is_first = sa.state is IkeState.IKE_SA_INIT_SENT
+    is_unheard = is_first and sa.path.is_udp and not sent.refusal
+    reason = sent.refusal or f"no answer for {sa.answer_seconds:g} s"
+    sa.close(reason, is_unheard=is_unheard)
 
 
 def _retransmit(sa: IkeSa, now: float) -> None:

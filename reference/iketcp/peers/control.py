@@ -67,6 +67,7 @@ def status(peer: Peer) -> dict[str, Any]:
             "bits_per_second_in": round(inward),
             "bits_per_second_out": round(outward),
         },
+        "udp": None if peer.datagrams is None else peer.datagrams.status(),
         **picture,
     }
 

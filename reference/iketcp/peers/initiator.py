@@ -1,7 +1,8 @@
 """The initiator: connects, and connects again when the connection breaks.
 
 One thread does both, for there is one connection at a time: it waits for the endpoint
-to ask for a connection, makes it, and reads it until it ends.
+to ask for a connection, makes it, and reads it until it ends. Over UDP there is only a
+first datagram to send, and the thread goes on waiting.
 
 Source: RFC 9329 §6.1
 """
@@ -11,21 +12,22 @@ from __future__ import annotations
 import select
 import threading
 from concurrent.futures import Future
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import ip_address
 from typing import Any
 
 from iketcp.effects import IkeSaClosed
 from iketcp.errors import IketcpError
+from iketcp.ike.nat_detection import IpAddress
 from iketcp.net.socket_options import new_flow_label
 from iketcp.net.tcp import ConnectionBroken, TcpConnection, connect, resolve_host
 from iketcp.net.wake import Wake
 from iketcp.peers.peer import Peer
 
-Addresses = tuple[IPv4Address | IPv6Address, ...]
+Addresses = tuple[IpAddress, ...]
 
 
 class Initiator(Peer):
-    """The TCP Originator of one session; parameters as of :class:`Peer`.
+    """The initiator of one session; parameters as of :class:`Peer`.
 
     Source: RFC 9329 §6.1
     """
@@ -39,6 +41,8 @@ class Initiator(Peer):
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
 
     def _open(self) -> None:
+        if self.configuration.transport.protocol == "udp":
+            self._open_datagrams()
         self._threads.spawn("originator", self._run_originator)
         self.execute(self.endpoint.initiate())
 
@@ -59,12 +63,13 @@ class Initiator(Peer):
         """A session that never came up will not come up by trying again.
 
         One that did is followed by another: the endpoint asks for a connection. The
-        same holds for that one.
+        same holds for that one. Over UDP nobody may have been there to answer; then,
+        as over TCP, the next attempt follows.
         """
         was_up, self._is_up = self._is_up, False
         # it stays for all connections of a session, not longer [9329-6.1-flowlabel]
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
-        if not was_up:
+        if not was_up and not effect.is_unheard:
             self._fail(effect.reason)
 
     def _run_originator(self) -> None:
@@ -73,7 +78,7 @@ class Initiator(Peer):
             if delay and self._leaving.wait(delay):
                 return
             try:
-                connection = self._connect()
+                is_going_on = self._go_to_peer()
             except ConnectionBroken as error:
                 fields = {"reason": str(error), "attempt": self._attempt}
                 self.tell("connect-failed", fields)
@@ -82,11 +87,33 @@ class Initiator(Peer):
             except IketcpError as error:
                 self._fail(str(error))
                 return
-            if connection is None:
+            if not is_going_on:
                 return
-            with self._wishes:
-                self._wished_delay = None  # whoever wished for a connection has one
-            self.run_connection(connection, is_tcp_originator=True)
+
+    def _go_to_peer(self) -> bool:
+        """Go to the peer, and over TCP stay until that ends; False when stopping.
+
+        Raises
+        ------
+        ConnectionBroken
+            There is no way to it; another attempt may succeed.
+
+        Source: RFC 9329 §6.1, RFC 7296 §1.2
+        """
+        address = self._next_address()
+        if address is None:
+            return False
+        if self.datagrams is not None:
+            paths = self.datagrams.paths_to(address)
+            self.execute(self.endpoint.begin_over_udp(*paths, self.clock.now()))
+            return True
+        connection = self._connect(address)
+        if connection is None:
+            return False
+        with self._wishes:
+            self._wished_delay = None  # whoever wished for a connection has one
+        self.run_connection(connection, is_tcp_originator=True)
+        return True
 
     def _next_wish(self) -> float | None:
         """Wait for a wish; its delay in seconds, or ``None`` when stopping."""
@@ -97,8 +124,23 @@ class Initiator(Peer):
             delay, self._wished_delay = self._wished_delay, None
             return None if self.is_stopping else delay
 
-    def _connect(self) -> TcpConnection | None:
-        """Try the peer's addresses in turn, one an attempt; ``None`` when stopping.
+    def _next_address(self) -> IpAddress | None:
+        """Take the peer's addresses in turn, one an attempt; ``None`` when stopping.
+
+        Raises
+        ------
+        ConnectionBroken
+            There is none; another attempt may succeed.
+        """
+        addresses = self._look_up(self.configuration.remote.address or "")
+        if addresses is None:
+            return None
+        address = addresses[self._attempt % len(addresses)]
+        self._attempt += 1
+        return address
+
+    def _connect(self, address: IpAddress) -> TcpConnection | None:
+        """Connect to one address of the peer's; ``None`` when stopping.
 
         Raises
         ------
@@ -107,11 +149,6 @@ class Initiator(Peer):
         """
         options = self.configuration
         transport = options.transport
-        addresses = self._look_up(options.remote.address or "")
-        if addresses is None:
-            return None
-        address = addresses[self._attempt % len(addresses)]
-        self._attempt += 1
         return connect(
             address,
             options.remote.port,

@@ -32,17 +32,19 @@ from iketcp.effects import (
     IkeSaClosed,
     IkeSaEstablished,
     OpenConnection,
+    SendDatagrams,
     Trace,
     Transmit,
 )
 from iketcp.endpoint import Endpoint
 from iketcp.environment import Clock, Entropy
-from iketcp.errors import IketcpError
+from iketcp.errors import EnvironmentProblem, IketcpError
 from iketcp.ike.nat_detection import Path
 from iketcp.net.system import SystemClock, SystemEntropy
 from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.wake import Wake
 from iketcp.peers.crash_secret import read_crash_secret
+from iketcp.peers.datagrams import Datagrams, datagram_policy
 from iketcp.peers.hooks import Hooks
 from iketcp.peers.limits import mapping_policy
 from iketcp.peers.lines import Lines
@@ -99,7 +101,9 @@ class Peer(ABC):
             entropy or SystemEntropy(),
             threading.Lock,
             lambda: datetime.now(UTC),
+            datagram_policy(configuration),
         )
+        self.datagrams: Datagrams | None = None
         self.rates = Rates()
         self._lines = Lines()
         self.connections = self._lines.open
@@ -162,6 +166,18 @@ class Peer(ABC):
     def _open(self) -> None:
         """Begin to listen or to connect."""
 
+    def _open_datagrams(self) -> Datagrams:
+        """Open the sockets of UDP, and read them until the end."""
+        opened = self.datagrams = Datagrams(self.configuration)
+        endpoint, clock = self.endpoint, self.clock
+        body = partial(opened.run, endpoint, clock, self.execute, self._complain)
+        try:
+            self.serve("datagrams", body, opened.stop)
+        except EnvironmentProblem:
+            opened.sockets.close()
+            raise
+        return opened
+
     def _close_openers(self) -> None:
         """Stop listening or connecting; nothing by default."""
 
@@ -215,7 +231,7 @@ class Peer(ABC):
     def _say_goodbye(self) -> None:
         """Delete every session, and wait for the answers, but not for long."""
         self.execute(self.endpoint.delete_all(self.clock.now()))
-        if self._carries_sessions():
+        if self.endpoint.tables.are_carried:
             self._parted.wait(GOODBYE_SECONDS)
 
     def serve(
@@ -257,6 +273,9 @@ class Peer(ABC):
         for effect in effects:
             if isinstance(effect, Transmit):
                 self._lines.transmit(effect)
+            elif isinstance(effect, SendDatagrams):
+                if self.datagrams is not None:
+                    self.datagrams.send(effect)
             elif isinstance(effect, DeliverInner):
                 self._deliver(effect)
             else:
@@ -266,13 +285,8 @@ class Peer(ABC):
             self._timer_wake.set()
             with self._changed:
                 self._changed.notify_all()
-            if self.is_stopping and not self._carries_sessions():
+            if self.is_stopping and not self.endpoint.tables.are_carried:
                 self._parted.set()
-
-    def _carries_sessions(self) -> bool:
-        """Tell whether anybody is left who could answer."""
-        streams = list(self.endpoint.tables.streams.values())
-        return any(stream.connection.session is not None for stream in streams)
 
     def _deliver(self, effect: DeliverInner) -> None:
         try:
@@ -456,7 +470,8 @@ class Peer(ABC):
         """Thread body: wake when the endpoint has something due."""
         while not self._stop.is_set():
             now = self.clock.now()
-            self.rates.sample(now, self.connections.values())
+            udp = () if self.datagrams is None else (self.datagrams.sockets,)
+            self.rates.sample(now, (*self.connections.values(), *udp))
             deadline = self.endpoint.next_deadline(now)
             pause = 1.0 if deadline is None else min(1.0, max(0.0, deadline - now))
             self._timer_wake.wait(pause)

@@ -5,15 +5,20 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterable
-from typing import NamedTuple
-
-from iketcp.net.tcp import TcpConnection
+from typing import NamedTuple, Protocol
 
 WINDOW_SECONDS = 5.0
 """Rates are means over this time."""
 
 SAMPLE_SECONDS = 0.5
 """Samples closer together than this are not taken."""
+
+
+class Counted(Protocol):
+    """A connection, or whatever else counts its octets."""
+
+    octets_in: int
+    octets_out: int
 
 
 class _Sample(NamedTuple):
@@ -31,13 +36,13 @@ class Rates:
         self._ended_out = 0
         self._samples: deque[_Sample] = deque()
 
-    def connection_ended(self, connection: TcpConnection) -> None:
+    def connection_ended(self, connection: Counted) -> None:
         """Keep the counts of a connection that is gone."""
         with self._lock:
             self._ended_in += connection.octets_in
             self._ended_out += connection.octets_out
 
-    def sample(self, now: float, connections: Iterable[TcpConnection]) -> None:
+    def sample(self, now: float, connections: Iterable[Counted]) -> None:
         """Note the counters; called about once a second."""
         live = list(connections)
         with self._lock:

@@ -1,4 +1,4 @@
-"""The responder: listens, and gives every TCP connection a thread.
+"""The responder: listens, and gives every TCP connection a thread, all of UDP one.
 
 Source: RFC 9329 §2
 Source: RFC 9329 §6.1
@@ -14,15 +14,21 @@ from iketcp.peers.peer import Peer
 
 
 class Responder(Peer):
-    """Waits for TCP Originators on one port; parameters as of :class:`Peer`.
+    """Waits for initiators, over TCP or UDP; parameters as of :class:`Peer`.
 
-    Source: RFC 9329 §2
+    Source: RFC 9329 §2, RFC 7296 §2.11
     """
 
     _listener: Listener | None = None
 
     def _open(self) -> None:
         options = self.configuration
+        if options.transport.protocol == "udp":
+            opened = self._open_datagrams()
+            for address in opened.sockets.addresses:
+                self.tell("listening", {"address": str(address), "protocol": "udp"})
+            self.endpoint.datagrams.takes_first = True
+            return
         self._listener = Listener(
             options.local.address,
             options.local.port,
@@ -34,7 +40,9 @@ class Responder(Peer):
 
     @property
     def address(self) -> SocketAddress:
-        """Where it listens, with the real port."""
+        """Where it listens, with the real port: over UDP, that of IKE alone."""
+        if self.datagrams is not None:
+            return self.datagrams.sockets.addresses[0]
         if self._listener is None:
             raise LookupError("not started")
         return self._listener.address
@@ -53,5 +61,6 @@ class Responder(Peer):
             self.tell("problem", {"text": str(error)})
 
     def _close_openers(self) -> None:
+        self.endpoint.datagrams.takes_first = False
         if self._listener is not None:
             self._listener.close()

@@ -12,6 +12,7 @@ Source: RFC 4301 §4.4.1, RFC 7296 §2.23.1
 from collections.abc import Iterator
 
 from iketcp.child_sa import ChildSaParameters
+from iketcp.datagram import IKE_PORT
 from iketcp.ike.nat_detection import Path
 from iketcp.net.routes import FlowRule
 from iketcp.registry import IpProtocol
@@ -29,7 +30,10 @@ _WITH_PORTS = frozenset({IpProtocol.TCP, IpProtocol.UDP})
 
 
 def rules(
-    parameters: ChildSaParameters, path: Path, is_tcp_originator: bool
+    parameters: ChildSaParameters,
+    path: Path,
+    is_tcp_originator: bool,
+    ike_port: int = IKE_PORT,
 ) -> Iterator[FlowRule]:
     """Yield the rules for a Child SA in transport mode.
 
@@ -38,19 +42,24 @@ def rules(
     path : Path
         Of its IKE SA.
     is_tcp_originator : bool
-        Tells which of the connection's ports is the one that stays.
+        Tells which of the connection's ports is the one that stays; over UDP, that we
+        are the initiator.
+    ike_port : int
+        Over UDP, the responder's port of IKE alone, where a next session begins.
     """
     peer = path.remote_address
-    port = path.remote_port if is_tcp_originator else path.local_port
-    ports = (port, port)
-    yield FlowRule(
-        peer,
-        PRIORITY - 1,
-        MAIN_TABLE,
-        IpProtocol.TCP,
-        source_ports=None if is_tcp_originator else ports,
-        destination_ports=ports if is_tcp_originator else None,
-    )
+    ports = [path.remote_port if is_tcp_originator else path.local_port]
+    if path.is_udp:
+        ports.append(ike_port)
+    for port in ports:
+        yield FlowRule(
+            peer,
+            PRIORITY - 1,
+            MAIN_TABLE,
+            IpProtocol.UDP if path.is_udp else IpProtocol.TCP,
+            source_ports=None if is_tcp_originator else (port, port),
+            destination_ports=(port, port) if is_tcp_originator else None,
+        )
     for ours in parameters.local_ts:
         for theirs in parameters.remote_ts:
             protocol = ours.ip_protocol or theirs.ip_protocol

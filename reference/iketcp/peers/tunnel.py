@@ -220,7 +220,9 @@ class Tunnel:
             table=steering.TABLE,
             source=hosts.local,
         )
-        for rule in steering.rules(parameters, path, self._is_initiator_side):
+        is_ours, udp = self._is_initiator_side, self._configuration.udp
+        ike_port = udp.remote_ike_port if is_ours else udp.ike_port
+        for rule in steering.rules(parameters, path, is_ours, ike_port):
             self._state.add_rule(rule)
 
     def _networks_for(self, installed: ChildSaInstalled) -> list[Network]:
