@@ -7,9 +7,9 @@
     2001:db8:1::1              2001:db8:1::2  2001:db8:2::1     2001:db8:2::2
     10.1.0.1, 2001:db8:a::1 (iketcp0)       (lo) 10.2.0.1, 2001:db8:b::1
 
-Over UDP the middle forwards packets; over TCP it relays between a stream on one side
-and UDP port 4500 on the other. Either way addresses of the peers differ from those that
-they see, or not, as behind a NAT, or before one.
+Over UDP the middle forwards packets, unless a scene makes it a NAT; over TCP it relays
+between a stream on one side and UDP port 4500 on the other. Where it relays, the peers
+see addresses of the middle, as behind a NAT and before one.
 """
 
 import contextlib
@@ -31,6 +31,7 @@ from namespaces import (
 from peer_support import SECRET, Recorder, Running, eventually, write_secret
 from strongswan import StrongSwan, strongswan_obstacle
 from traffic import arrives_whole, ping
+from udp_nat import UdpNat
 from udp_relay import Relay, StreamToUdp, UdpToStream
 from wires import configure, forward, lay_wire, route_everything
 
@@ -48,6 +49,7 @@ ESP = "aes256gcm16-noesn"
 """What is agreed on where something else is tried."""
 
 PORT = 4500
+UDP_PORTS = (500, 4500)
 TRANSFER_OCTETS = 8 << 20
 
 OURS = """\
@@ -69,6 +71,8 @@ proposals = ["{esp}"]
 {child}
 [transport]
 {transport}
+[udp]
+{udp}
 [tun]
 addresses = {addresses}
 [control]
@@ -84,8 +88,7 @@ connections {{
     version = 2
     local_addrs = {local_addrs}
     remote_addrs = {remote_addrs}
-    remote_port = 4500
-    local_port = 4500
+    {ports}
     proposals = {proposal}
     mobike = no
     {ike}
@@ -136,7 +139,9 @@ class Way:
         return f"{self.transport.upper()}, {who}"
 
 
-WAYS = (Way("tcp", True), Way("tcp", False))
+TCP_WAYS = (Way("tcp", True), Way("tcp", False))
+UDP_WAYS = (Way("udp", True), Way("udp", False))
+WAYS = TCP_WAYS + UDP_WAYS
 
 
 class Stage:
@@ -160,14 +165,23 @@ class Stage:
         gateways = tuple(MIDDLE_EAST.values())
         self.east.call(lambda: route_everything("wire3", gateways))
         write_secret(folder)
-        self.relay = self._relay()
+        self._relay: Relay | None = None
+        self._is_nat = False
+        if way.transport == "tcp":
+            self._relay = self._start_relay()
         theirs = folder / "strongswan"
         theirs.mkdir()
         self.theirs = StrongSwan(theirs, self.east.call)
         stack.callback(self.theirs.stop)
         self.ours: Running | None = None
 
-    def _relay(self) -> Relay:
+    @property
+    def relay(self) -> Relay:
+        """The relay between TCP and UDP."""
+        assert self._relay is not None
+        return self._relay
+
+    def _start_relay(self) -> Relay:
         """Start the relay of this way, in the middle."""
         version = self.way.version
         if self.way.we_initiate:
@@ -180,15 +194,38 @@ class Stage:
         self._stack.callback(relay.__exit__)
         return relay
 
+    def build_nat(self) -> UdpNat:
+        """Let the middle stand for the responder's both ports: each sees a NAT."""
+        self._is_nat = True
+        version = self.way.version
+        listen, target = self.address_for_us, EAST[version]
+        if not self.way.we_initiate:
+            listen, target = self.address_for_them, WEST[version]
+        here = [(listen, port) for port in UDP_PORTS]
+        there = [(target, port) for port in UDP_PORTS]
+        nat = UdpNat(here, there, self.middle.call, self.middle.call)
+        return self._stack.enter_context(nat)
+
+    def silence(self) -> None:
+        """Lose everything from now on."""
+        if self._relay is not None:
+            self._relay.is_silent = True
+        else:
+            self.middle.call(lambda: forward(False))
+
+    @property
+    def _is_relayed(self) -> bool:
+        return self._relay is not None or self._is_nat
+
     @property
     def address_for_us(self) -> str:
         """Where we find strongSwan."""
-        return MIDDLE_WEST[self.way.version]
+        return (MIDDLE_WEST if self._is_relayed else EAST)[self.way.version]
 
     @property
     def address_for_them(self) -> str:
         """Where strongSwan finds us."""
-        return MIDDLE_EAST[self.way.version]
+        return (MIDDLE_EAST if self._is_relayed else WEST)[self.way.version]
 
     # --- the peers --------------------------------------------------------------------
 
@@ -196,6 +233,8 @@ class Stage:
         """Give strongSwan a configuration; ``fields`` replace parts of ``THEIRS``."""
         texts = {
             "local_addrs": EAST[self.way.version],
+            # a relay speaks port 4500 alone, from the first message on
+            "ports": "local_port = 4500\nremote_port = 4500" if self._relay else "",
             "remote_addrs": "%any" if self.way.we_initiate else self.address_for_them,
             "proposal": IKE,
             "esp": ESP,
@@ -221,12 +260,13 @@ class Stage:
             "addresses": toml((f"{INNER_WEST[4]}/24", f"{INNER_WEST[6]}/64")),
             "ike": "",
             "child": "",
-            "transport": "",
+            "transport": f'protocol = "{self.way.transport}"\n',
+            "udp": "",
             "more": "",
         }
         if self.way.we_initiate:
             texts["remote"] = f'address = "{self.address_for_us}"'
-            texts["transport"] = RECONNECT
+            texts["transport"] += RECONNECT
         path = self.folder / f"{role}.toml"
         template = fields.pop("template", OURS)
         text = template.format(**{**texts, **fields})

@@ -1,6 +1,6 @@
 """A pytest plugin: what was run against strongSwan, as the page ``docs/interop.md``.
 
-    pytest -p interop_table tests/test_interop_strongswan_tcp.py
+    pytest -p interop_table tests/test_interop_strongswan_scenes.py
 
 The page is written anew only if every test was run; a test says its place in the table
 by the property ``interop`` (see :mod:`interop_stage`).
@@ -20,8 +20,9 @@ HEAD = """\
 
 What `make interop` runs, and this page is what it wrote. Ours stands on one side; on
 the other strongSwan's `charon-systemd` with its plugin `kernel-libipsec`, so that its
-ESP runs in user space over a TUN device of its own. Each is in a network namespace;
-between them is a small relay from TCP to UDP, for strongSwan has no TCP encapsulation.
+ESP runs in user space over a TUN device of its own. Each is in a network namespace.
+Over TCP a small relay from TCP to UDP is between them, for strongSwan has no TCP
+encapsulation; over UDP nothing but a router is, or a NAT.
 A scene counts only if it worked on both sides: what was agreed on is read from
 strongSwan's own list of SAs.
 """

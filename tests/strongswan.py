@@ -107,10 +107,8 @@ class StrongSwan:
 
     def __init__(self, folder: Path, run: Run, more: str = "", tries: int = 15) -> None:
         self.folder = folder
-        text = STRONGSWAN_CONF.format(
-            loaded=LOADED, folder=folder, more=more, tries=tries
-        )
-        (folder / "strongswan.conf").write_text(text)
+        self._tries = tries
+        self._write(more)
         self._environment = {
             **os.environ,
             "STRONGSWAN_CONF": str(folder / "strongswan.conf"),
@@ -159,6 +157,17 @@ class StrongSwan:
         code, printed = self._swanctl(*arguments)
         assert code == 0, f"swanctl {' '.join(arguments)}: {printed}"
         return printed
+
+    def _write(self, more: str) -> None:
+        text = STRONGSWAN_CONF.format(
+            loaded=LOADED, folder=self.folder, more=more, tries=self._tries
+        )
+        (self.folder / "strongswan.conf").write_text(text)
+
+    def set(self, more: str) -> None:
+        """Put other lines into ``strongswan.conf``, for IKE SAs to come."""
+        self._write(more)
+        self.swanctl("--reload-settings")
 
     def load(self, configuration: str) -> None:
         """Take a configuration of connections, pools and secrets, in place of any."""

@@ -45,7 +45,7 @@ def route_everything(device: str, gateways: tuple[str, ...]) -> None:
             netlink.route("add", dst=everything, gateway=gateway, oif=index)
 
 
-def forward() -> None:
-    """Let the caller's namespace be a router."""
-    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
-    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+def forward(is_router: bool = True) -> None:
+    """Let the caller's namespace be a router, or none any more."""
+    Path("/proc/sys/net/ipv4/ip_forward").write_text(f"{is_router:d}")
+    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text(f"{is_router:d}")

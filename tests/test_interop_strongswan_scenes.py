@@ -1,8 +1,9 @@
-"""Ours and strongSwan, with a relay between TCP and UDP: what one meets the other in.
+"""Ours and strongSwan, over TCP and over UDP: what one meets the other in.
 
-Every scene is played twice: we initiate, and strongSwan initiates. It has to work on
-both sides: what is agreed on is read from strongSwan's own list of SAs, and traffic
-goes through its own ESP. ``make interop`` puts what was run into a table.
+Over TCP a relay stands between them, over UDP nothing but a router. Every scene is
+played with us as the initiator, and with strongSwan. It has to work on both sides: what
+is agreed on is read from strongSwan's own list of SAs, and traffic goes through its own
+ESP. ``make interop`` puts what was run into a table.
 """
 
 import re
@@ -12,6 +13,9 @@ import pytest
 from iketcp.ike.keywords import KEYWORDS
 from interop_stage import (
     OURS,
+    SITE_WEST,
+    TCP_WAYS,
+    UDP_WAYS,
     WAYS,
     Stage,
     Way,
@@ -19,8 +23,13 @@ from interop_stage import (
     toml,
 )
 from peer_support import Running, eventually
+from udp_nat import Seen
 
 both_ways = pytest.mark.parametrize("way", WAYS, ids=str)
+over_udp = pytest.mark.parametrize("way", UDP_WAYS, ids=str)
+
+IMPATIENT = 'repeat_first = "1s"\nrepeat_max = "1s"\nrepeat_total = "1s"'
+"""Over UDP a refusal that may be forged is held against a better answer so long."""
 
 CIPHERS = {
     "aes128": ("AES_CBC", "128"),
@@ -97,6 +106,43 @@ def test_tunnel(stage: Stage, version: int) -> None:
     for inside in (4, 6):
         stage.ping_both_ways(inside)
     stage.transfer_both_ways(version)
+
+
+@over_udp
+@on_stage("Tunnel", "through a NAT, with keepalives; echo and 8 MiB each way")
+def test_through_a_nat(stage: Stage) -> None:
+    """RFC 7296 §2.23, RFC 3948 §4: each finds the NAT, and port 4500 carries all."""
+    nat = stage.build_nat()
+    running = stage.connect({"udp": 'keepalive = "1s"'})
+    theirs = stage.ike_sa()
+    assert theirs["nat-local"] == theirs["nat-remote"] == "yes"
+    assert theirs["local-port"] == "4500"
+    stage.ping_both_ways()
+    stage.transfer_both_ways()
+    keepalive = Seen(4500, stage.way.we_initiate, b"\xff")
+    eventually(lambda: keepalive in nat.seen[:], "a keepalive")
+    assert not running.told.of("problem")
+
+
+@over_udp
+@on_stage("Tunnel", "IKE_AUTH in fragments, from either side")
+def test_fragments(stage: Stage) -> None:
+    """RFC 7383 §2.5, §2.6: both cut what is large, and both put it together."""
+    many = [*SITE_WEST, *(f"10.1.{number}.0/24" for number in range(1, 60))]
+    stage.theirs.set("fragment_size = 576")
+    running = stage.connect(
+        {"local_ts": toml(many), "udp": "fragment_size = 512"},
+        {"remote_ts": ",".join(many), "ike": "fragmentation = force"},
+    )
+    (sent,) = (
+        message
+        for message in running.told.of("ike-message")
+        if (message["exchange"], message["direction"]) == ("IKE_AUTH", "sent")
+    )
+    assert sent["messages"] == 3
+    assert "received fragment #3 of 3" in stage.theirs.log
+    assert "splitting IKE message" in stage.theirs.log
+    stage.ping_both_ways()
 
 
 # --- algorithms -----------------------------------------------------------------------
@@ -292,8 +338,13 @@ def test_they_ask_whether_we_live(stage: Stage) -> None:
 @on_stage("Life", "strongSwan falls silent: we give the IKE SA up")
 def test_we_notice_that_they_are_gone(stage: Stage) -> None:
     """RFC 7296 §2.4: no answer, and the IKE SA with its Child SAs ends."""
-    running = stage.connect({"ike": 'liveness = "1s"\nrequest_timeout = "1s"'})
-    stage.relay.is_silent = True
+    running = stage.connect(
+        {
+            "ike": 'liveness = "1s"\nrequest_timeout = "1s"',
+            "udp": IMPATIENT,
+        }
+    )
+    stage.silence()
     closed = running.told.wait_for("ike-sa-closed")
     assert closed["reason"] == "no answer for 1 s"
 
@@ -327,7 +378,7 @@ def test_we_delete_the_ike_sa(stage: Stage) -> None:
     stage.until(lambda: stage.theirs.sas() == [])
 
 
-@both_ways
+@pytest.mark.parametrize("way", TCP_WAYS, ids=str)
 @on_stage("Life", "the TCP connection breaks: the same SAs go on over another")
 def test_the_connection_breaks(stage: Stage) -> None:
     """RFC 9329 §6.1: the TCP Originator connects again; nothing is negotiated."""
@@ -373,7 +424,7 @@ def test_no_proposal(stage: Stage) -> None:
     """RFC 7296 §2.7, §2.21.1."""
     reason = refused(
         stage,
-        {"proposal": "aes128gcm16-prfsha256-x25519"},
+        {"proposal": "aes128gcm16-prfsha256-x25519", "udp": IMPATIENT},
         {"proposal": "aes256gcm16-prfsha256-x25519"},
     )
     assert "NO_PROPOSAL_CHOSEN" in reason or "NO_PROP" in reason
