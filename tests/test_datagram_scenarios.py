@@ -181,6 +181,20 @@ def test_a_request_is_repeated_with_growing_pauses() -> None:
     pair.check_up()
 
 
+def test_whoever_leaves_knows_whether_anybody_could_answer() -> None:
+    """A session over UDP can be heard of until its IKE SA is gone. RFC 7296 §1.4.1."""
+    pair = DatagramPair()
+    tables = pair.east.endpoint.tables
+    assert not tables.are_carried
+    pair.up()
+    assert tables.are_carried
+    pair.run(WEST, pair.west.endpoint.delete_all(pair.now))
+    assert pair.west.endpoint.tables.are_carried  # until it is answered
+    pair.settle()
+    assert not pair.west.endpoint.tables.are_carried
+    assert not tables.are_carried
+
+
 def test_what_was_refused_is_not_tried_again() -> None:
     """Somebody was there: what failed would fail again. RFC 7296 §2.21.1."""
     other = ike_policy(WEST, "aes128gcm16-prfsha512-ecp256")
