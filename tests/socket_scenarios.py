@@ -28,7 +28,7 @@ from iketcp.effects import ConnectionId, Effect, IkeSaEstablished, Trace
 from iketcp.endpoint.resume import install_session
 from iketcp.environment import ScriptedEntropy
 from iketcp.ike.exchanges.informational import CheckLiveness
-from iketcp.ike.nat_detection import Path
+from iketcp.ike.nat_detection import IpAddress, Path
 from iketcp.net.tcp import SocketAddress, TcpConnection
 from iketcp.net.tun import MemoryTun
 from iketcp.peers import Initiator, Responder
@@ -165,13 +165,13 @@ class GatedInitiator(Observed, Initiator):
             self.moved.notify_all()
         return super()._next_wish()
 
-    def _connect(self) -> TcpConnection | None:
+    def _connect(self, address: IpAddress) -> TcpConnection | None:
         port = self.gate.get()
         if self.is_stopping:
             return None
         remote = replace(self.configuration.remote, port=port)
         self.configuration = replace(self.configuration, remote=remote)
-        return super()._connect()
+        return super()._connect(address)
 
     def _close_openers(self) -> None:
         self.gate.put(0)
