@@ -10,6 +10,7 @@ from vector_support import document, grouped, unnoticed
 Suite = dict[int, tuple[int, int | None]]
 COMBINED = {20, 28}
 NEEDED = {1: {1, 2, 4}, 3: {1, 5}}
+ADDITIONAL = set(range(6, 13))
 
 
 def suites(proposal: Json) -> list[Suite]:
@@ -27,14 +28,18 @@ def suites(proposal: Json) -> list[Suite]:
 
 
 def meaning(suite: Suite) -> Suite:
-    """Leave NONE out, for integrity and key exchange."""
-    return {k: v for k, v in suite.items() if not (k in (3, 4) and v[0] == 0)}
+    """Leave NONE out, for integrity and key exchanges."""
+    return {k: v for k, v in suite.items() if k not in (3, 4, *ADDITIONAL) or v[0] != 0}
 
 
 def is_sound(protocol: int, suite: Suite) -> bool:
     """Tell whether a suite has what its protocol demands. Source: RFC 7296 §3.3.3."""
     means = meaning(suite)
     if not NEEDED.get(protocol, {0}) <= set(means):
+        return False
+    methods = [means[kind][0] for kind in (4, *ADDITIONAL) if kind in means]
+    is_alone = 4 not in means and not ADDITIONAL.isdisjoint(means)
+    if is_alone or len(methods) != len(set(methods)):  # RFC 9370 §2.2.1
         return False
     cipher, bits = means[1]
     has_good_size = bits is None if cipher == 28 else bits in (128, 192, 256)
@@ -79,6 +84,7 @@ def test_answers() -> None:
                 one["number"] == answer["number"]
                 and one["protocol"] == answer["protocol"]
                 and meaning(suites(answer)[0]) in map(meaning, suites(one))
+                and is_sound(answer["protocol"], suites(answer)[0])
                 for one in test["offer"]
             )
         assert is_good == (test["result"] == "valid"), test["tcId"]

@@ -12,7 +12,7 @@ from iketcp.vectorlib.message_cases_broken import broken
 from iketcp.vectorlib.message_cases_crash import crash_detection
 from iketcp.vectorlib.message_cases_eap import eap_rounds
 from iketcp.vectorlib.message_cases_fragment import fragmentation
-from iketcp.vectorlib.message_cases_kem import key_encapsulation
+from iketcp.vectorlib.message_cases_kem import further_exchanges, key_encapsulation
 from iketcp.vectorlib.message_cases_null import proofs
 from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
@@ -33,6 +33,7 @@ def build() -> VectorFile:
     cases += [*implicit_iv(), *fragmentation(), *crash_detection(), *eap_rounds()]
     cases += key_encapsulation()
     cases += proofs()
+    cases += further_exchanges()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

@@ -31,6 +31,11 @@ HEADER = [
 ]
 
 NOTES = {
+    "Additional": (
+        "BASIC",
+        "Additional key exchanges, transform types 6 to 12.",
+        "A key exchange left out that was meant to protect the others.",
+    ),
     "Alternatives": (
         "BASIC",
         "Several transforms of one type.",
@@ -53,6 +58,11 @@ NOTES = {
     ),
     "Nothing": ("BASIC", "Nothing in common.", "Algorithms that policy forbids."),
     "Ordinary": ("BASIC", "One proposal that fits.", "No tunnel."),
+    "SameMethod": (
+        "EDGE_CASE",
+        "One method for two key exchanges of a suite.",
+        "Two key exchanges that break together.",
+    ),
     "Several": (
         "BASIC",
         "Several proposals.",
@@ -76,6 +86,7 @@ PRF256, PRF512 = (2, 5, None), (2, 7, None)
 NO_INTEG, SHA256, SHA512 = (3, 0, None), (3, 12, None), (3, 14, None)
 NO_KE, MODP, ECP, X25519 = (4, 0, None), (4, 14, None), (4, 19, None), (4, 31, None)
 NO_ESN, ESN = (5, 0, None), (5, 1, None)
+KEM768, KEM1024 = 36, 37
 
 Kind = tuple[int, int, int | None]
 
@@ -146,6 +157,8 @@ def build() -> VectorFile:
     groups = [
         group("ProposalSelection", source, tests),
         group("ProposalAnswer", source, list(answers())),
+        group("ProposalSelection", source, [*additional(), *same_methods()]),
+        group("ProposalAnswer", source, list(additional_answers())),
     ]
     return vector_file(NAME, "IKE-PROPOSALS", HEADER, NOTES, groups)
 
@@ -358,4 +371,104 @@ def answers() -> Iterator[Json]:
             reaction=None if is_good else "refuse",
             offer=offer,
             answer=answer,
+        )
+
+
+ADDITIONAL_SPEC = "RFC 9370 §2.2.1"
+
+
+def more(place: int, method: int) -> Kind:
+    """Write an additional key exchange, 1 to 7; method 0 is NONE."""
+    return (5 + place, method, None)
+
+
+def additional() -> Iterator[Json]:
+    """Offer additional key exchanges. Source: RFC 9370 §2.2.1."""
+    base = (GCM256, PRF256, X25519)
+    plain, hybrid = ike(*base), ike(*base, more(1, KEM768))
+    may = ike(*base, more(1, KEM768), more(1, 0))
+    none = ike(*base, more(1, 0))
+    sparse = ike(*base, more(2, KEM768), more(5, 20), more(7, KEM1024))
+    both = ike(*base, more(1, KEM768), more(2, KEM1024))
+    child = esp(GCM256, X25519, more(1, KEM768), NO_ESN)
+    bare = esp(GCM256, more(1, KEM768), NO_ESN)
+    other, moved = ike(*base, more(1, KEM1024)), ike(*base, more(2, KEM768))
+    for comment, flags, offer, policy, choice in (
+        ("one", "Additional", hybrid, hybrid, hybrid),
+        ("one that may be NONE, and need not", "NoneOffered", may, hybrid, hybrid),
+        ("one that may be NONE, and has to", "NoneOffered", may, plain, none),
+        ("NONE alone", "NoneOffered", none, plain, none),
+        ("nothing, where it may be NONE", "NoneOffered", plain, may, plain),
+        ("any places of the seven", "Additional", sparse, sparse, sparse),
+        ("for a Child SA", "Additional", child, child, child),
+        ("one, where none is allowed", "Additional", hybrid, plain, None),
+        ("none, where one is demanded", "Additional", plain, hybrid, None),
+        ("NONE, where one is demanded", "NoneOffered", none, hybrid, None),
+        ("another method", "Additional", other, hybrid, None),
+        ("in another place", "Additional", moved, hybrid, None),
+        ("additional to no key exchange", "Mandatory", bare, bare, None),
+    ):
+        spec = ADDITIONAL_SPEC
+        yield selection(comment, flags, [offer], [policy], choice, spec=spec)
+    second = ike(*base, number=2)
+    yield selection(
+        "two places without NONE, one allowed; then none",
+        "Several",
+        [both, second],
+        [hybrid, plain],
+        second,
+        spec=ADDITIONAL_SPEC,
+    )
+
+
+def same_methods() -> Iterator[Json]:
+    """Offer a method in several places. Source: RFC 9370 §2.2.1."""
+    base = (GCM256, PRF256, X25519)
+    swap = ike(*base, more(1, KEM768), more(1, KEM1024), more(2, KEM768))
+    swapped = ike(*base, more(1, KEM1024), more(2, KEM768))
+    for comment, offer, choice in (
+        ("the first place leaves its method to the second", swap, swapped),
+        (
+            "type 4 leaves its method to the first place",
+            ike(GCM256, PRF256, X25519, ECP, more(1, 31)),
+            ike(GCM256, PRF256, ECP, more(1, 31)),
+        ),
+        ("the method of type 4 again", ike(*base, more(1, 31)), None),
+        ("in two places", ike(*base, more(1, KEM768), more(3, KEM768)), None),
+    ):
+        spec = ADDITIONAL_SPEC
+        yield selection(comment, "SameMethod", [offer], [offer], choice, spec=spec)
+
+
+def additional_answers() -> Iterator[Json]:
+    """Receive answers to additional key exchanges. Source: RFC 9370 §2.2.1."""
+    base = (GCM256, PRF256, X25519)
+    offer = ike(*base, *(more(n, m) for n in (1, 2) for m in (KEM768, KEM1024)))
+    offer["transforms"].append(transform(more(3, 20)))
+    offer["transforms"].append(transform(more(3, 0)))
+    one, two = more(1, KEM768), more(2, KEM1024)
+    for comment, flags, kinds in (
+        ("one of each, NONE for the third", "Ordinary", (one, two, more(3, 0))),
+        ("one of each, the third left out", "Ordinary", (one, two)),
+        (
+            "the other way round, and all three",
+            "Ordinary",
+            (more(1, KEM1024), more(2, KEM768), more(3, 20)),
+        ),
+        ("the second left out", "WrongAnswer", (one, more(3, 20))),
+        ("NONE for the second", "WrongAnswer", (one, more(2, 0), more(3, 20))),
+        ("the same method twice", "WrongAnswer", (one, more(2, KEM768), more(3, 0))),
+        ("two for one place", "WrongAnswer", (one, more(1, KEM1024), two)),
+        ("a fourth", "WrongAnswer", (one, two, more(4, 19))),
+        ("another method", "WrongAnswer", (one, two, more(3, 21))),
+    ):
+        is_good = flags == "Ordinary"
+        yield case(
+            comment,
+            flags,
+            ADDITIONAL_SPEC,
+            error=None if is_good else "NoProposalChosen",
+            reaction=None if is_good else "refuse",
+            offer=[offer],
+            answer=[ike(*base, *kinds)],
         )
