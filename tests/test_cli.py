@@ -7,8 +7,10 @@ import ctypes
 import io
 import json
 import os
+import re
 import signal
 import socket
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,7 +21,8 @@ import pytest
 from rich.console import Console
 
 from iketcp import __version__
-from iketcp.config import default_control_socket
+from iketcp.config import default_control_socket, load
+from iketcp.config.psk import write_psk
 from iketcp.errors import EnvironmentProblem
 from iketcp.status_view import _rate, _size, find_socket, render
 from namespaces import require_or_skip, tun_obstacle
@@ -595,3 +598,52 @@ def test_numbers_for_people() -> None:
         "2 Mbit/s",
         "1.50 Gbit/s",
     ]
+
+
+# --- pre-shared keys ------------------------------------------------------------------
+
+
+def test_a_new_secret_is_printed() -> None:
+    """In the form that files and variables hold, and nothing beside it."""
+    done = run("psk", "new")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"0s[A-Za-z0-9+/]{43}=\n", done.stdout)
+
+
+def test_a_new_secret_is_written(tmp_path: Path) -> None:
+    """For its owner only, whatever the umask; and configurations can name the file."""
+    path = tmp_path / "psk"
+    done = run("psk", "new", "-o", path, umask=0)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    config = tmp_path / "peer.toml"
+    config.write_text(RESPONDER.format(port=1))
+    loaded = load(config, "responder")
+    assert loaded.warnings == ()
+    assert [len(secret) for secret in loaded.ike.secrets.values()] == [32]
+
+
+def test_a_new_secret_replaces_no_other(tmp_path: Path) -> None:
+    """A peer may still have that one; and a folder that is missing is said to be."""
+    path = tmp_path / "psk"
+    path.write_text("old")
+    assert refused("psk", "new", "-o", path) == (
+        f"iketcp: cannot write {path}: File exists"
+    )
+    assert path.read_text() == "old"
+    lost = tmp_path / "no" / "psk"
+    assert refused("psk", "new", "-o", lost).endswith("No such file or directory")
+
+
+def test_a_secret_that_does_not_fit_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a secret would be a secret of its own."""
+
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fchmod", fail)
+    with pytest.raises(EnvironmentProblem, match="No space left on device"):
+        write_psk(tmp_path / "psk")
+    assert not list(tmp_path.iterdir())

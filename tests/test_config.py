@@ -10,7 +10,7 @@ import pytest
 from config_samples import INITIATOR, RESPONDER, SECRET, write
 from iketcp.config import Configuration, default_control_socket, load, parse
 from iketcp.config.model import UdpConfig
-from iketcp.config.psk import decode_psk
+from iketcp.config.psk import decode_psk, new_psk, weakness
 from iketcp.config.values import BadValueError, duration, host, size
 from iketcp.endpoint.tables import DatagramPolicy
 from iketcp.errors import ConfigurationError
@@ -396,7 +396,8 @@ def test_a_secret_that_all_can_read_draws_a_warning(tmp_path: Path) -> None:
         "psk can be read by every user (mode 0644); run: chmod 600 psk",
         "psk holds a secret of 15 octets; fewer than 16 can be guessed",
     )
-    assert load_secret(tmp_path, b"0x" + b"ab" * 16, 0o640).warnings == ()
+    good = b"0x" + bytes(range(0, 160, 10))[::-1].hex().encode()[:-2] + b"ab"
+    assert load_secret(tmp_path, good, 0o640).warnings == ()
 
 
 def test_a_short_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,6 +407,54 @@ def test_a_short_secret_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> N
     assert configuration.warnings == (
         "$TEST_PSK holds a secret of 7 octets; fewer than 16 can be guessed",
     )
+
+
+@pytest.mark.parametrize(
+    ("secret", "reason"),
+    [
+        (bytes(15), "of 15 octets; fewer than 16 can be guessed"),
+        (b"abcdefg" * 9, "with fewer than 8 distinct octets; it can be guessed"),
+        (bytes(range(250, 256)) + bytes(26), "with fewer than 8 distinct octets; it "),
+        (b"abcdefghijklmnopqrstuvwxyz01"[:26], "that only counts up or down; "),
+        (bytes(range(32, 0, -1)), "that only counts up or down; it can be guessed"),
+        (b"correct horse! " * 4, "that repeats fewer than 16 octets; it can be "),
+        (b"314159265358979323846264338327950288419"[:38], "too short for one kind of"),
+        (b"0123456789abcdef" + b"fedcba987654321", "too short for one kind of "),
+        (b"qwertyuiopasdfghjklzxcvbnmq", "too short for one kind of characters: "),
+        (b"Tr0ub4dor&3 Tr0ub5a", "too short for characters: under 128 bits; it can "),
+    ],
+)
+def test_a_weak_secret(secret: bytes, reason: str) -> None:
+    """Short, of few octets, counting, repeated, or of few signs; none of it is shown.
+
+    Source: RFC 7296 §2.15, RFC 7296 §5
+    """
+    found = weakness(secret)
+    assert found is not None
+    assert found.startswith(reason)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        b"314159265358979323846264338327950288419",
+        b"0123456789abcdef" + b"fedcba9876543210",
+        b"qwertyuiopasdfghjklzxcvbnmqq",
+        b"Tr0ub4dor&3 Tr0ub5ad",
+        b"\xff3\x80abcdefghijklm",
+    ],
+)
+def test_a_secret_at_the_limit(secret: bytes) -> None:
+    """One sign more, and the same secrets hold 128 bits at the very best."""
+    assert weakness(secret) is None
+
+
+def test_new_secrets() -> None:
+    """32 octets, each time others, and strong."""
+    first, second = (decode_psk(new_psk().encode()) for _ in range(2))
+    assert first != second
+    assert {len(first), len(second)} == {32}
+    assert weakness(first) is weakness(second) is None
 
 
 @pytest.mark.parametrize(

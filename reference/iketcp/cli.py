@@ -1,4 +1,4 @@
-"""The command line: ``iketcp initiator | responder | status | demo``.
+"""The command line: ``iketcp initiator | responder | status | psk | demo``.
 
 Exit codes: 0 all went well; 1 it ran and failed (the peer refused, a step of the demo
 did not happen); 2 it could not begin (wrong configuration, missing privilege, no
@@ -41,6 +41,9 @@ app = typer.Typer(
 )
 
 app.add_typer(vectors_app)
+
+psk_app = typer.Typer(name="psk", help="Pre-shared keys.", no_args_is_help=True)
+app.add_typer(psk_app)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="TOML configuration.")
@@ -279,6 +282,32 @@ def status(
         typer.echo(json.dumps(answer, indent=2))
     else:
         render(answer)
+
+
+@psk_app.callback()
+def _psk() -> None:
+    """Pre-shared keys."""
+
+
+@psk_app.command()
+def new(
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="Write it into a new file that only its owner can read.",
+        ),
+    ] = None,
+) -> None:
+    """Make a strong secret; psk_file and psk_env take it as it is printed."""
+    from iketcp.config.psk import new_psk, write_psk
+
+    if output is None:
+        typer.echo(new_psk())
+    else:
+        write_psk(output)
 
 
 @app.command()

@@ -5,16 +5,49 @@ Source: RFC 7296 §2.15
 
 import base64
 import binascii
+import contextlib
+import math
+import os
+import secrets
+import string
+from itertools import pairwise
 from pathlib import Path
 
 from iketcp.config.reader import Section
 from iketcp.config.secret_files import read_secret
+from iketcp.errors import EnvironmentProblem
 
 WEAK_BELOW = 16
 """Octets under which a secret draws a warning: 128 bits at the very best.
 
 Source: RFC 7296 §2.15 (as much unpredictability as the strongest key negotiated)
 """
+
+FEW_DISTINCT = 8
+"""Choice: 16 random octets have fewer distinct ones once in some 10**15 times."""
+
+NEW_OCTETS = 32
+"""Choice: 256 bits, as much as the strongest key that can be negotiated here.
+
+Source: RFC 7296 §2.15
+"""
+
+_ALPHABETS = tuple(
+    frozenset(characters.encode())
+    for characters in (
+        string.digits,
+        string.digits + "abcdef",
+        string.digits + "ABCDEF",
+        string.ascii_lowercase,
+        string.ascii_uppercase,
+        string.digits + string.ascii_lowercase,
+        string.digits + string.ascii_uppercase,
+        string.ascii_letters,
+        string.digits + string.ascii_letters,
+        "".join(map(chr, range(0x20, 0x7F))),
+    )
+)
+"""What people write secrets with, the smallest set first."""
 
 
 def read_psk(section: Section, folder: Path) -> tuple[bytes | None, list[str]]:
@@ -49,12 +82,73 @@ def read_psk(section: Section, folder: Path) -> tuple[bytes | None, list[str]]:
         secret = decode_psk(octets)
     except ValueError as error:
         raise section.error(key, f"is wrong: {where} {error}") from error
-    if len(secret) < WEAK_BELOW:
-        warnings.append(
-            f"{where} holds a secret of {len(secret)} octets; "
-            f"fewer than {WEAK_BELOW} can be guessed"
-        )
+    reason = weakness(secret)
+    if reason is not None:
+        warnings.append(f"{where} holds a secret {reason}")
     return secret, warnings
+
+
+def weakness(secret: bytes) -> str | None:
+    """Say why a secret can be guessed, where that can be seen from outside.
+
+    Whoever speaks with us once can try guesses at leisure, for AUTH shows which one is
+    right. No look at a secret can tell that it is good: a sentence of many words may
+    stand in a book.
+
+    Returns
+    -------
+    str or None
+        What goes on after "a secret", and shows none of it; ``None``: nothing seen.
+
+    Source: RFC 7296 §2.15, RFC 7296 §5
+    """
+    if len(secret) < WEAK_BELOW:
+        return f"of {len(secret)} octets; fewer than {WEAK_BELOW} can be guessed"
+    if len(set(secret)) < FEW_DISTINCT:
+        return f"with fewer than {FEW_DISTINCT} distinct octets; it can be guessed"
+    if len({(b - a) % 256 for a, b in pairwise(secret)}) == 1:
+        return "that only counts up or down; it can be guessed"
+    if any(secret[n:] == secret[:-n] for n in range(1, WEAK_BELOW)):
+        return f"that repeats fewer than {WEAK_BELOW} octets; it can be guessed"
+    alphabet = next((each for each in _ALPHABETS if each.issuperset(secret)), None)
+    bits = 8 if alphabet is None else math.log2(len(alphabet))
+    if len(secret) * bits < WEAK_BELOW * 8:
+        kind = "one kind of characters" if bits < 6 else "characters"
+        return f"too short for {kind}: under {WEAK_BELOW * 8} bits; it can be guessed"
+    return None
+
+
+def new_psk() -> str:
+    """Draw a secret, in the form that files and variables hold: ``0s`` and Base64.
+
+    Source: RFC 7296 §2.15
+    """
+    return "0s" + base64.b64encode(secrets.token_bytes(NEW_OCTETS)).decode()
+
+
+def write_psk(path: Path) -> None:
+    """Write a new secret into a file that only its owner can read.
+
+    The file is new, or it would take the place of a secret that a peer still has.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The file is there already, or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    try:
+        file = open(os.open(path, flags, 0o600), "w", encoding="ascii")  # noqa: SIM115
+    except OSError as error:
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
+    try:
+        with file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(new_psk() + "\n")
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
 
 
 def decode_psk(octets: bytes) -> bytes:
