@@ -54,11 +54,11 @@ TRANSFER_OCTETS = 8 << 20
 
 OURS = """\
 [local]
-identity = "@west.example"
-psk_file = "psk"
+identity = "{identity}"
 {local}
 [remote]
-identity = "@east.example"
+identity = "{remote_identity}"
+{where}
 {remote}
 [ike]
 proposals = ["{proposal}"]
@@ -93,12 +93,12 @@ connections {{
     mobike = no
     {ike}
     local {{
-      auth = psk
-      id = east.example
+      {local}
+      id = {id}
     }}
     remote {{
-      auth = psk
-      id = west.example
+      {remote}
+      id = {remote_id}
     }}
     children {{
       net {{
@@ -115,6 +115,7 @@ secrets {{
     id = west.example
     secret = "{secret}"
   }}
+  {secrets}
 }}
 {more}
 """
@@ -240,7 +241,12 @@ class Stage:
             "esp": ESP,
             "local_ts": ",".join(SITE_EAST),
             "remote_ts": ",".join(SITE_WEST),
+            "local": "auth = psk",
+            "id": "east.example",
+            "remote": "auth = psk",
+            "remote_id": "west.example",
             "secret": SECRET,
+            "secrets": "",
             "ike": "",
             "child": "",
             "more": "",
@@ -251,7 +257,10 @@ class Stage:
         """Start our peer; ``fields`` replace parts of ``OURS``."""
         role: Role = "initiator" if self.way.we_initiate else "responder"
         texts = {
-            "local": "",
+            "identity": "@west.example",
+            "local": 'psk_file = "psk"',
+            "remote_identity": "@east.example",
+            "where": "",
             "remote": "",
             "proposal": IKE,
             "esp": ESP,
@@ -265,7 +274,7 @@ class Stage:
             "more": "",
         }
         if self.way.we_initiate:
-            texts["remote"] = f'address = "{self.address_for_us}"'
+            texts["where"] = f'address = "{self.address_for_us}"'
             texts["transport"] += RECONNECT
         path = self.folder / f"{role}.toml"
         template = fields.pop("template", OURS)
@@ -338,6 +347,16 @@ class Stage:
             lines = [f"{kind} {fields}" for kind, fields in self.ours.told.events]
         log = self.theirs.log.splitlines()
         return "\n".join(["--- ours", *lines, "--- strongSwan", *log[-120:]])
+
+
+def refused(stage: Stage, ours: dict[str, str], theirs: dict[str, str]) -> str:
+    """Try, and fail; returns the reason that the side told which was refused."""
+    stage.load(**theirs)
+    running = stage.start(**ours)
+    if stage.way.we_initiate:
+        closed = running.told.wait_for("ike-sa-closed")
+        return str([*running.told.of("child-sa-failed"), closed])
+    return stage.theirs.initiate_in_vain()
 
 
 def _interfaces(addresses: dict[int, str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """A pytest plugin: what was run against strongSwan, as the page ``docs/interop.md``.
 
-    pytest -p interop_table tests/test_interop_strongswan_scenes.py
+    pytest -p interop_table tests/test_interop_strongswan_*.py
 
 The page is written anew only if every test was run; a test says its place in the table
 by the property ``interop`` (see :mod:`interop_stage`).

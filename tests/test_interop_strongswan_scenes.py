@@ -20,6 +20,7 @@ from interop_stage import (
     Stage,
     Way,
     on_stage,
+    refused,
     toml,
 )
 from peer_support import Running, eventually
@@ -397,16 +398,6 @@ def test_the_connection_breaks(stage: Stage) -> None:
 
 
 # --- what must not come about ---------------------------------------------------------
-
-
-def refused(stage: Stage, ours: dict[str, str], theirs: dict[str, str]) -> str:
-    """Try, and fail; returns the reason that the side told which was refused."""
-    stage.load(**theirs)
-    running = stage.start(**ours)
-    if stage.way.we_initiate:
-        closed = running.told.wait_for("ike-sa-closed")
-        return str([*running.told.of("child-sa-failed"), closed])
-    return stage.theirs.initiate_in_vain()
 
 
 @both_ways
