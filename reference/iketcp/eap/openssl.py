@@ -189,8 +189,8 @@ class OpenSslEngine:
         # in TLS 1.3 OpenSSL sends tickets all the same; they are of no use to anybody,
         # as this context, which alone could read them, is used once
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
-        # servers without RFC 5746, such as strongSwan's in TLS 1.2: what it prevents is
-        # that somebody puts octets in front of ours, and here nothing follows a handshake
+        # servers without RFC 5746, such as strongSwan's in TLS 1.2: it prevents that
+        # somebody puts octets in front of ours, and here nothing follows a handshake
         context.set_options(SSL.OP_LEGACY_SERVER_CONNECT)
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         context.use_certificate(credentials.certificate)
