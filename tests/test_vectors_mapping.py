@@ -69,6 +69,10 @@ class IkeKeys:
     is_original_initiator: bool
     expected: int
     asked: int | None = None
+    pieces: dict[int, int] = field(default_factory=dict)
+    """Of a message in fragments, by their numbers: when each came, in seconds."""
+    total: int = 0
+    """Of those fragments."""
     offers: dict[bool, list[Json]] = field(default_factory=dict)
 
 
@@ -114,6 +118,8 @@ class Reader:
             if d["label"] == "ike_sa_init.ke.private"
         )
         self.waiting: list[tuple[bytes, Json, bool]] = []
+        self.now = 0
+        self.patience = test["policy"]["requestTimeoutSeconds"]
         for number, session in enumerate(test["sessions"]):
             sa, child = session["ikeSa"], session["childSa"]
             keys = {
@@ -162,6 +168,10 @@ class Reader:
                 case "ike":
                     assert piece[2:6] == bytes(4)
                     self.check_ike(piece[6:], content, is_ours)
+                case "fragment":
+                    assert not is_ours
+                    assert piece[2:6] == bytes(4)
+                    self.check_fragment(piece[6:], content)
         assert stream == b""
 
     def check_esp(self, packet: bytes, content: Json, is_ours: bool) -> None:
@@ -194,8 +204,8 @@ class Reader:
             assert content["sequence"] == max(keys.seen, default=0) + 1
             keys.seen.add(content["sequence"])
 
-    def check_ike(self, message: bytes, content: Json, is_ours: bool) -> None:
-        """RFC 7296 §3.1, §3.14: header, and the payloads inside."""
+    def check_header(self, message: bytes, content: Json) -> None:
+        """RFC 7296 §3.1."""
         assert message[:8].hex() == content["spiI"]
         assert message[8:16].hex() == content["spiR"]
         assert message[18] == content["exchange"]
@@ -203,18 +213,38 @@ class Reader:
         assert bool(message[19] & 32) == content["isResponse"]
         assert int.from_bytes(message[20:24], "big") == content["messageId"]
         assert int.from_bytes(message[24:28], "big") == len(message)
+
+    def decrypted(self, message: bytes, content: Json, at: int) -> bytes | None:
+        """RFC 5282 §3, §5: open what stands from ``at``, which is the IV."""
+        sa = self.ike[content["spiI"] + content["spiR"]]
+        key = sa.keys[content["isFromOriginalInitiator"]]
+        iv, sealed = message[at : at + 8], message[at + 8 :]
+        try:
+            return AESGCM(key[:32]).decrypt(key[32:] + iv, sealed, message[:at])
+        except InvalidTag:
+            return None
+
+    def check_fragment(self, message: bytes, content: Json) -> None:
+        """RFC 7383 §2.5: header, the two numbers, and the piece inside."""
+        self.check_header(message, content)
+        assert message[16] == 53
+        assert message[28] == content["firstInnerPayload"]
+        assert int.from_bytes(message[32:34], "big") == content["number"]
+        assert int.from_bytes(message[34:36], "big") == content["total"]
+        plaintext = self.decrypted(message, content, 36)
+        assert (plaintext is not None) == content["isAuthentic"]
+        piece = b"" if plaintext is None else plaintext[: -1 - plaintext[-1]]
+        assert piece.hex() == content["piece"]
+
+    def check_ike(self, message: bytes, content: Json, is_ours: bool) -> None:
+        """RFC 7296 §3.14: header, and the payloads inside."""
+        self.check_header(message, content)
         if content["isAuthentic"] is None:
             assert chain(message[16], message[28:]) == content["payloads"]
             self.note_first(content, is_ours)
             return
         sa = self.ike[content["spiI"] + content["spiR"]]
-        key = sa.keys[content["isFromOriginalInitiator"]]
-        try:
-            plaintext = AESGCM(key[:32]).decrypt(
-                key[32:] + message[32:40], message[40:], message[:32]
-            )
-        except InvalidTag:
-            plaintext = None
+        plaintext = self.decrypted(message, content, 32)
         assert (plaintext is not None) == content["isAuthentic"]
         if plaintext is None:
             assert content["payloads"] == []
@@ -317,12 +347,30 @@ def test_octets_are_what_the_file_says(group: Json, test: Json) -> None:
     assert reader.waiting == []
 
 
+def is_complete(reader: Reader, sa: IkeKeys, content: Json) -> bool:
+    """Note a fragment. RFC 7383 §2.6: all of one set, none given up meanwhile."""
+    number, total = content["number"], content["total"]
+    if not 1 <= number <= total or total < sa.total:
+        return False
+    if any(came + reader.patience <= reader.now for came in sa.pieces.values()):
+        sa.pieces.clear()
+    if total != sa.total:
+        sa.pieces.clear()
+    sa.total = total
+    sa.pieces[number] = reader.now
+    if len(sa.pieces) < total:
+        return False
+    sa.pieces.clear()
+    sa.total = 0
+    return True
+
+
 def heard(reader: Reader, step: Json, owner: dict[int, int]) -> Iterator[int]:
     """Yield each session of which a step brings a valid message. RFC 9329 §6.1."""
     id = step["connection"]
     for content in step["content"]:
         kind = content["kind"]
-        if kind not in ("esp", "ike") or not content["isAuthentic"]:
+        if kind not in ("esp", "ike", "fragment") or not content["isAuthentic"]:
             continue
         if kind == "esp":
             child = reader.inbound.get(content["spi"])
@@ -347,12 +395,16 @@ def heard(reader: Reader, step: Json, owner: dict[int, int]) -> Iterator[int]:
             or owner.get(id, sa.session) != sa.session
         ):
             continue
-        if content["isResponse"] and content["messageId"] == sa.asked:
+        awaited = sa.asked if content["isResponse"] else sa.expected
+        if content["messageId"] != awaited:
+            continue
+        if kind == "fragment" and not is_complete(reader, sa, content):
+            continue
+        if content["isResponse"]:
             sa.asked = None
-            yield sa.session
-        elif not content["isResponse"] and content["messageId"] == sa.expected:
+        else:
             sa.expected += 1
-            yield sa.session
+        yield sa.session
 
 
 @pytest.mark.parametrize(
@@ -365,6 +417,7 @@ def test_sessions_are_where_the_rule_puts_them(group: Json, test: Json) -> None:
     streams: dict[int, bytes] = {}
     for step in test["steps"]:
         expect = step["expect"]
+        reader.now += step.get("seconds", 0)
         if step["event"] == "receive":
             id, octets = step["connection"], bytes.fromhex(step["octets"])
             streams[id] = streams.get(id, b"") + octets

@@ -29,8 +29,9 @@ function keysOf(sessions) {
 
 // Tells whether a message, Length included, is what its content says.
 function agrees(cipher, keys, octets, content) {
-  const isIke = content.kind === "ike", from = isIke ? 6 : 2, at = from + (isIke ? 32 : 8);
-  const { spiI, spiR, spi, isFromOriginalInitiator: side, payloads } = content;
+  const isIke = content.kind !== "esp", from = isIke ? 6 : 2;
+  const at = from + { ike: 32, fragment: 36, esp: 8 }[content.kind];
+  const { spiI, spiR, spi, isFromOriginalInitiator: side, payloads, piece } = content;
   const key = keys[isIke ? spiI + spiR + side : spi];
   if (!key) return (counts.keyless += 1, true);
   const plain = open(cipher, hex(key), none, octets.subarray(from, at), octets.subarray(at));
@@ -38,6 +39,7 @@ function agrees(cipher, keys, octets, content) {
   if (Boolean(plain) !== content.isAuthentic) return false;
   if (!plain) return true;
   if (!isIke) return plain.subarray(0, -2 - plain.at(-2)).toString("hex") === content.inner;
+  if (piece !== undefined) return plain.subarray(0, -1 - plain.at(-1)).toString("hex") === piece;
   if (payloads.length === 0 && plain.length > 1) return true; // malformed inside
   return chain(octets[from + 28], plain.subarray(0, -1 - plain.at(-1))) === JSON.stringify(payloads);
 }

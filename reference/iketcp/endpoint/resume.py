@@ -48,6 +48,8 @@ class IkeSaState:
     """Our response to the request before that."""
     last_iv: int
     """The IV of our last message, where the IV is a counter."""
+    is_fragmentation_agreed: bool = False
+    """Both take IKE fragments. Source: RFC 7383 §2.3"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +110,7 @@ def _ike_sa(endpoint: Endpoint, ike: IkeSaState, path: Path, now: float) -> IkeS
         sa.protection.resume_at(ike.last_iv)
     sa.transition(IkeEvent.AUTHENTICATE)
     sa.has_connection = False
+    sa.is_fragmentation_agreed = ike.is_fragmentation_agreed
     sa.next_message_id = ike.next_message_id
     sa.answered.expected = ike.expected_message_id
     sa.answered.response = () if ike.last_response is None else (ike.last_response,)

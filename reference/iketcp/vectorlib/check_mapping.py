@@ -61,6 +61,8 @@ _REASONS = {
     "ESP of a Child SA not yet agreed": "awaited-child-sa",
     "not wanted any more": "not-wanted",
     "octets before the next message": "skipped-octets",
+    "FragmentError": "fragment",
+    "FragmentLimitError": "too-many-fragments",
     "too many half-open IKE SAs": "half-open",
     "too many connections without a valid message": "half-open",
     "too many connections without a valid message from this address": "half-open",
@@ -429,6 +431,7 @@ def ike_state(ike: Json, suite: Suite) -> IkeSaState:
         expected_message_id=ike["expectedMessageId"],
         last_response=bytes.fromhex(ike["lastResponse"]),
         last_iv=ike["lastIv"],
+        is_fragmentation_agreed=ike["isFragmentationAgreed"],
     )
 
 

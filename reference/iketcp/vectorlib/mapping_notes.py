@@ -20,7 +20,9 @@ HEADER = [
     " its next request, expectedMessageId that of the peer's. lastResponse is what it"
     " answered to the request before that one: the IKE message, without Length and"
     " zero octets. lastIv is the IV of that message as a number; the endpoint's later"
-    " IVs count up from there, 8 octets each.",
+    " IVs count up from there, 8 octets each. isFragmentationAgreed: both sent"
+    " IKEV2_FRAGMENTATION_SUPPORTED, so IKE fragments are taken; none is sent over"
+    " TCP.",
     "childSa: the endpoint receives on spiIn and sends on spiOut. lastSent is its"
     " last sequence number; its next packet has the one after that, and its IV is the"
     " sequence number in 8 octets. All numbers up to highestReceived have been seen;"
@@ -42,14 +44,16 @@ HEADER = [
     " first attempt comes at once, and the count begins anew after a connection that"
     " brought a valid message and lasted for reconnectSeconds); requestTimeoutSeconds:"
     " from the first time a request is sent until its IKE SA ends for want of an"
-    " answer; livenessSeconds: from the last protected message until an empty"
+    " answer, and from the first IKE fragment of a message until what came of it is"
+    " given up; livenessSeconds: from the last protected message until an empty"
     " INFORMATIONAL request (null: never); halfOpenSeconds: from IKE_SA_INIT to"
     " IKE_AUTH; isCookieRequired: a COOKIE is asked of every initiator;"
     " puzzleThreshold: with so many IKE SAs without IKE_AUTH, a COOKIE and a PUZZLE of"
     " puzzleDifficulty zero bits are; resyncLimit: how often a connection may search"
     " for the next message when its framing is lost (0: never, it closes at once);"
     " resyncOctets: a search that has seen so many octets is given up. No limit of this"
-    " list: an exchange that met TEMPORARY_FAILURE is tried again 5 to 10 s later.",
+    " list: an exchange that met TEMPORARY_FAILURE is tried again 5 to 10 s later; an"
+    " IKE fragment whose Total Fragments is above 256 ends its IKE SA.",
     "A search begins with the Length of the message that could not be read. A candidate"
     " is an ESP SPI of the session's with a sequence number that would be taken, or"
     " four zero octets and the first half of an SPIi of the session's; the two octets"
@@ -72,12 +76,15 @@ HEADER = [
     " (a session, as TCP Originator and original initiator), liveness (an empty"
     " INFORMATIONAL), rekey-child, rekey-ike-sa, delete (of everything).",
     "content says what octets are, one entry for each message, in order; size counts"
-    " its octets with the Length. kinds: prefix, keepalive, empty, ike, esp, and"
+    " its octets with the Length. kinds: prefix, keepalive, empty, ike, fragment (an"
+    " IKE message with an Encrypted Fragment payload), esp, and"
     " octets for all that is no whole message (meaning says what it is). isAuthentic:"
     " whether it verifies under the session's keys; null for an IKE message in the"
     " clear. A message that does not verify shows no payloads, nextHeader or inner"
     " packet. payloads are the IKE payloads inside, with their bodies; of a malformed"
-    " one, none.",
+    " one, none. number and total are Fragment Number and Total Fragments; piece is"
+    " what stands in a fragment, a part of the payloads of the whole message, of which"
+    " firstInnerPayload in the first fragment names the first.",
     "expect.sent: the messages in order, on which connection; a response and a"
     " repeated request in one step may change places. With isExact, no other octets"
     " are right: they were sent before. Without, octets are those of an endpoint that"
@@ -131,6 +138,11 @@ NOTES = {
         "BASIC",
         "A message for a known SA whose ICV does not verify.",
         "A forger takes the session over, or ends it.",
+    ),
+    "Fragments": (
+        "STATE_MACHINE",
+        "An IKE message comes in fragments.",
+        "Half a message moves a session, or one that never becomes whole is kept.",
     ),
     "Garbage": (
         "DESYNC",

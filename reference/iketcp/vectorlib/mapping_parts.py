@@ -21,6 +21,7 @@ GCM = CIPHERS[2]
 
 IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL = 34, 35, 36, 37
 SA, KE, NONCE, NOTIFY, DELETE, TSI, TSR, SK, PS = 33, 34, 40, 41, 42, 44, 45, 46, 54
+VENDOR, SKF = 43, 53
 INITIATOR, RESPONSE = 0x08, 0x20
 
 Payload = tuple[int, bytes]
@@ -28,6 +29,14 @@ Payload = tuple[int, bytes]
 
 LAST_SENT, HIGHEST_RECEIVED, WINDOW = 40, 70, 64
 NEXT_ID, EXPECTED_ID, LAST_IV = 3, 7, 10
+
+
+_UNREADABLE: dict[str, Json] = {
+    "ike": {"payloads": []},
+    "fragment": {"piece": ""},
+    "esp": {"nextHeader": None, "inner": ""},
+}
+"""What shows of a message that does not verify, by its kind."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +57,7 @@ class Piece:
     def tampered(self) -> Piece:
         """Change the last octet, which is the ICV's: no longer authentic."""
         (content,) = self.content
-        changed = {**content, "isAuthentic": False}
-        if content["kind"] == "ike":
-            changed["payloads"] = []
-        else:
-            changed.update(nextHeader=None, inner="")
+        changed = {**content, "isAuthentic": False, **_UNREADABLE[content["kind"]]}
         return Piece(flipped(self.octets, -1), (changed,))
 
     def cut(self, at: int) -> tuple[Piece, Piece]:
@@ -103,8 +108,14 @@ def ike_piece(
     message: bytes, payloads: Sequence[Payload], sealed: bool | None
 ) -> Piece:
     """Frame an IKE message; ``sealed``: it verifies, or ``None`` in the clear."""
-    content = {
-        "kind": "ike",
+    found = [{"type": kind, "body": body.hex()} for kind, body in payloads]
+    content = {"kind": "ike", **_header(message, sealed), "payloads": found}
+    return Piece(framed(bytes(4) + message), (content,))
+
+
+def _header(message: bytes, is_authentic: bool | None) -> Json:
+    """Read the header, as both kinds of IKE messages show it. RFC 7296 §3.1."""
+    return {
         "size": len(message) + 6,
         "spiI": message[:8].hex(),
         "spiR": message[8:16].hex(),
@@ -112,10 +123,8 @@ def ike_piece(
         "isFromOriginalInitiator": bool(message[19] & INITIATOR),
         "isResponse": bool(message[19] & RESPONSE),
         "messageId": int.from_bytes(message[20:24], "big"),
-        "isAuthentic": sealed,
-        "payloads": [{"type": kind, "body": body.hex()} for kind, body in payloads],
+        "isAuthentic": is_authentic,
     }
-    return Piece(framed(bytes(4) + message), (content,))
 
 
 def chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
@@ -253,6 +262,7 @@ class Session:
         child: Child | None = None,
     ) -> None:
         self.is_original_initiator = is_original_initiator
+        self.is_fragmentation_agreed = False
         names = ("SK_d", "SK_ei", "SK_er", "SK_pi", "SK_pr")
         sizes = (32, 36, 36, 32, 32)
         self.keys = keys or tuple(
@@ -290,6 +300,7 @@ class Session:
                 "expectedMessageId": EXPECTED_ID,
                 "lastResponse": self.last_answer.octets[6:],
                 "lastIv": LAST_IV,
+                "isFragmentationAgreed": self.is_fragmentation_agreed,
             },
             "childSa": self.child.state(),
         }
@@ -344,6 +355,64 @@ class Session:
         is_response: bool,
     ) -> Piece:
         """Protect a chain of payloads, whatever it says. Source: RFC 7296 §3.14."""
+        after = (SK, first, b"", body + b"\0")
+        message = self._seal(is_ours, after, exchange, id, is_response)
+        return ike_piece(message, payloads, True)
+
+    def fragment(
+        self,
+        numbers: tuple[int, int],
+        piece: bytes,
+        first: int = 0,
+        *,
+        id: int | None = None,
+        is_response: bool = False,
+        exchange: int = INFORMATIONAL,
+        padding: bytes = b"\0",
+    ) -> Piece:
+        """Write a fragment of the peer's next message, or of another.
+
+        Parameters
+        ----------
+        numbers : tuple[int, int]
+            Fragment Number and Total Fragments.
+        first : int
+            Type of the first payload of the whole message; 0 but in the first fragment.
+
+        Source: RFC 7383 §2.5
+        """
+        if id is None:
+            id = self.next_id - 1 if is_response else self.expected
+        number, total = numbers
+        both = number.to_bytes(2, "big") + total.to_bytes(2, "big")
+        after = (SKF, first, both, piece + padding)
+        message = self._seal(False, after, exchange, id, is_response)
+        content = {
+            "kind": "fragment",
+            **_header(message, is_authentic=True),
+            "number": number,
+            "total": total,
+            "firstInnerPayload": first,
+            "piece": piece.hex(),
+        }
+        return Piece(framed(bytes(4) + message), (content,))
+
+    def _seal(
+        self,
+        is_ours: bool,
+        after: tuple[int, int, bytes, bytes],
+        exchange: int,
+        id: int,
+        is_response: bool,
+    ) -> bytes:
+        """Write a message with one Encrypted payload.
+
+        Parameters
+        ----------
+        after : tuple[int, int, bytes, bytes]
+            Behind the header: the payload's type, its Next Payload, what stands in it
+            before the IV, and the plaintext with its padding.
+        """
         if is_ours:
             self.our_iv += 1
         else:
@@ -351,9 +420,9 @@ class Session:
         iv = (self.our_iv if is_ours else self.their_iv).to_bytes(8, "big")
         is_from_initiator = is_ours == self.is_original_initiator
         flags = INITIATOR * is_from_initiator | RESPONSE * is_response
-        size = 4 + 8 + len(body) + 1 + 16
-        head = ike_header(*self.spis, SK, exchange, flags, id, 28 + size)
-        head += bytes([first, 0]) + size.to_bytes(2, "big")
+        kind, first, before, plaintext = after
+        size = 4 + len(before) + 8 + len(plaintext) + 16
+        head = ike_header(*self.spis, kind, exchange, flags, id, 28 + size)
+        head += bytes([first, 0]) + size.to_bytes(2, "big") + before
         key = self.keys[1] if is_from_initiator else self.keys[2]
-        message = head + iv + seal(GCM, key, b"", iv, body + b"\0", head)
-        return ike_piece(message, payloads, True)
+        return head + iv + seal(GCM, key, b"", iv, plaintext, head)

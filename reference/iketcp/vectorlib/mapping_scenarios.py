@@ -9,6 +9,7 @@ from iketcp.vectorlib import mapping_scenarios_beginners as beginners
 from iketcp.vectorlib import mapping_scenarios_cuts as cuts
 from iketcp.vectorlib import mapping_scenarios_endings as endings
 from iketcp.vectorlib import mapping_scenarios_first as first
+from iketcp.vectorlib import mapping_scenarios_fragments as fragments
 from iketcp.vectorlib import mapping_scenarios_lost as lost
 from iketcp.vectorlib import mapping_scenarios_moves as moves
 from iketcp.vectorlib import mapping_scenarios_odd as odd
@@ -88,6 +89,10 @@ RESPONDER: Scenes = (
     odd.overtaking,
     odd.ends_with_all,
     odd.searched,
+    fragments.whole,
+    fragments.again,
+    fragments.dropped,
+    fragments.not_whole,
 )
 ORIGINATOR: Scenes = (
     originator.resume,
