@@ -92,14 +92,20 @@ def opened_by_hand(pair: Pair) -> ConnectionId:
 
 
 def raw(
-    pair: Pair, name: str, number: int, total: int, content: bytes, first: int = 43
+    pair: Pair,
+    name: str,
+    number: int,
+    total: int,
+    content: bytes,
+    first: int = 43,
+    leading: Sequence[Payload] = (),
 ) -> bytes:
     """Make the next request of a side as one fragment under its keys."""
     sa = pair.ike(name)
     assert sa.protection is not None
     head = sa.header(INFORMATIONAL, sa.next_message_id, is_response=False)
     outer = SkfPayload(first, number, total, b"")
-    return sa.protection.seal_content(head, outer, content)
+    return sa.protection.seal_content(head, outer, content, leading)
 
 
 # --- agreed to ------------------------------------------------------------------------
@@ -221,6 +227,29 @@ def test_a_request_in_any_order(name: str, order: tuple[int, ...]) -> None:
     received = pair.side(pair.other(name)).traces("ike-message")
     assert "V(" in received[-2]["payloads"][0]  # type: ignore[index]
     pair.check_agreement()
+
+
+def test_it_is_told_as_if_it_had_come_whole() -> None:
+    """RFC 7383 §2.6: with the size of the message that was cut."""
+    pair, id = up()
+    question, held = begin(pair, WEST)
+    give(pair, WEST, id, held)
+    assert question.answer == ()
+    sa = pair.ike(WEST)
+    assert sa.protection is not None
+    head = sa.header(INFORMATIONAL, sa.next_message_id - 1, is_response=False)
+    whole = sa.protection.seal(head, [LONG])
+    told = pair.side(EAST).traces("ike-message")
+    assert told[-2]["octets"] == len(whole) < sum(map(len, held))
+
+
+def test_a_payload_before_the_fragment() -> None:
+    """RFC 7383 §2.5.3: the Encrypted Fragment payload is the last, not the only."""
+    pair, id = up()
+    before = len(sent_by(pair, EAST))
+    pair.inject(WEST, id, raw(pair, WEST, 1, 1, b"", 0, [VendorPayload(b"clear")]))
+    assert len(sent_by(pair, EAST)) == before + 1
+    assert dropped(pair, EAST) == {}
 
 
 @pytest.mark.parametrize("name", [WEST, EAST])

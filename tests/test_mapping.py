@@ -157,6 +157,9 @@ def test_those_that_wait_in_vain_are_counted(session: Session) -> None:
     connections.opened(A, HERE, True, 0.0)
     connections.lost(A, 20.0)
     assert connections.half_open.timed_out == 1
+    accepted(connections, A)
+    connections.lost(A, 11.0)  # noticed late
+    assert connections.half_open.timed_out == 2
 
 
 def test_a_mute_connection_is_due(connections: ConnectionMap) -> None:
