@@ -52,7 +52,13 @@ class Target:
 
 
 MAPPING_TESTS = ("mapping", "mapping_scenarios", "endpoint_*")
-EXCHANGE_TESTS = ("message_window", "fragments", "exchange_*", "datagram_scenarios")
+EXCHANGE_TESTS = (
+    "message_window",
+    "fragments",
+    "exchange_*",
+    "endpoint_*",
+    "datagram_scenarios",
+)
 
 TARGETS = (
     Target("iketcp.stream", files=("stream_framing",), tests=("stream",)),
@@ -74,6 +80,7 @@ TARGETS = (
         tests=EXCHANGE_TESTS,
     ),
     Target("iketcp.ike.reception", files=("ike_fragments",), tests=EXCHANGE_TESTS),
+    Target("iketcp.ike.retransmission", tests=EXCHANGE_TESTS),
 )
 
 LEFT_OUT = re.compile(

@@ -7,6 +7,7 @@ import pytest
 
 from iketcp.effects import ConnectionId
 from iketcp.endpoint import Endpoint
+from iketcp.endpoint.tables import IkeSession
 from iketcp.environment import ScriptedEntropy
 from iketcp.ike.crash_detection import MAX_TOKENS, make_token
 from iketcp.ike.header import Header
@@ -156,6 +157,18 @@ def test_a_token_from_anywhere_is_taken() -> None:
     other = pair.connect(50000)
     in_the_clear(pair, other, INVALID_SPI, shown(token_of(pair, EAST)))
     assert not pair.west.endpoint.tables.ike_sas
+
+
+def test_a_token_on_the_connection_of_another_session_is_not_taken() -> None:
+    """RFC 9329 §6.1: nothing of one session is taken where another is at home."""
+    pair = pair_of()
+    pair.up()
+    endpoint = pair.west.endpoint
+    other = pair.connect(50000)
+    stream = endpoint.tables.streams[other]
+    endpoint.map.begin(IkeSession(is_tcp_originator=True), stream.connection)
+    in_the_clear(pair, other, INVALID_SPI, shown(token_of(pair, EAST)))
+    assert endpoint.tables.ike_sas
 
 
 @pytest.mark.parametrize("is_original_initiator", [True, False])

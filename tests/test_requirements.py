@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from iketcp import mapping
 from iketcp.vectorlib import coverage, envelope, runner
 
 ROOT = Path(__file__).parent.parent
@@ -270,3 +271,21 @@ def test_fields_without_a_value_resolve() -> None:
     resolve("iketcp.effects.Transmit.octets")
     resolve("iketcp.effects.Transmit.droppable")
     resolve("iketcp.environment")
+
+
+def test_the_table_of_the_mapping_leads_somewhere() -> None:
+    """Each rule of RFC 9329 §6.1 is found where ``mapping`` says that it is obeyed."""
+    text = mapping.__doc__ or ""
+    rows = [re.split(r"  +", line.strip()) for line in text.splitlines()]
+    named = {row[2] for row in rows if len(row) == 3 and re.match(r"[\d.]+$", row[0])}
+    for name in named:
+        resolve(f"iketcp.{name}")
+    methods = {
+        f"mapping.ConnectionMap.{name}"
+        for name, thing in vars(mapping.ConnectionMap).items()
+        if callable(thing) and not name.startswith("_")
+    }
+    told_elsewhere = {"due", "next_deadline", "heard_at_home"}
+    assert {
+        m for m in methods - named if m.split(".")[-1] not in told_elsewhere
+    } == set()

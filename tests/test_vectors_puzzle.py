@@ -41,6 +41,30 @@ def test_bits_are_counted_in_four_keys() -> None:
     assert results == {"valid", "invalid", "acceptable"}
 
 
+PRINTED = {
+    "061840": "e4f957b859d7fb1343b7b94a816c0000",
+    "073324": "0d4233d6278c96e3369227a075800000",
+    "0c8a2a": "952a35d39d5ba06709da43af40700000",
+    "0d94c8": "5a0452b21571e401a3d00803679c0000",
+}
+"""The last octets under each key of Example 1, as RFC 8019 §4.4 has them."""
+
+
+def test_the_examples_of_the_rfc_do_not_hold() -> None:
+    """RFC 8019 §4.4: neither the zero bits nor the octets are those of the prf."""
+    published = [
+        test
+        for group, test in grouped("puzzle", "PuzzleSolution")
+        if group["source"]["name"] == "RFC 8019 §4.4"
+    ]
+    assert [test["result"] for test in published] == ["invalid", "invalid"]
+    (string,) = octets(published[0], "string")
+    assert "".join(PRINTED) == published[0]["solution"]
+    for key, printed in PRINTED.items():
+        ours = hmac.digest(bytes.fromhex(key), string, "sha256").hex()
+        assert not ours.endswith(printed[-4:])
+
+
 def test_searches_find_the_first_four() -> None:
     """RFC 8019 §7.1.3: each key works, and counting from 0 passes no other by."""
     for _, test in grouped("puzzle", "PuzzleSearch"):

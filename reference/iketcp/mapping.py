@@ -11,35 +11,49 @@ in its place. A session has one *current* connection, or none while it is broken
 
 RFC 9329 §6.1 paragraph by paragraph; :class:`ConnectionMap` keeps their order:
 
-===  =====================================  ============================================
- ¶   what the paragraph says                where it is obeyed
-===  =====================================  ============================================
- 1   a connection, and its stream prefix    :meth:`ConnectionMap.opened`;
-                                            :mod:`iketcp.stream`
- 2   DELETE, and who closes then            :meth:`ConnectionMap.ended`
- 3   an unexpected end: what stays, and     :meth:`ConnectionMap.lost`,
-     who connects again                     :meth:`ConnectionMap.reconnect_delay`
- 3   new addresses and ports; flow label    :meth:`ConnectionMap.opened`;
-                                            :mod:`iketcp.net.socket_options`
- 4   a message cut off                      :meth:`iketcp.stream.StreamDecoder.discard`
- 5   the stream prefix once more            :mod:`iketcp.endpoint.endpoint`
- 6   IKE SAs sharing a connection           :meth:`ConnectionMap.may_carry`
- 7   an SPI tells the session               :mod:`iketcp.endpoint.ike_messages`,
-                                            :mod:`iketcp.endpoint.esp_messages`
- 7   what is said first                     :func:`iketcp.ike.engine.resume`
- 8   corruption closes the connection       :meth:`ConnectionMap.unparseable`,
-                                            :meth:`ConnectionMap.unknown_spi`,
-                                            :meth:`ConnectionMap.integrity_failed`
- 8   bad syntax ends the IKE SA instead     :mod:`iketcp.ike.engine`
- 9   one connection for an IKE SA           :meth:`ConnectionMap.begin`
-10   the last valid message decides         :meth:`ConnectionMap.valid_message`
-11   old and new ones; extraneous ones      :meth:`ConnectionMap.valid_message`,
-                                            :meth:`ConnectionMap.deadline_of`
-===  =====================================  ============================================
+==  ================================  ==================================================
+¶   what the paragraph says           where it is obeyed
+==  ================================  ==================================================
+1   a connection, and its deadline    mapping.ConnectionMap.opened
+1   how many strangers                mapping.ConnectionMap.refusal
+1   the stream prefix is sent         endpoint.endpoint.Endpoint.connection_opened
+1   the stream prefix is awaited      stream.StreamDecoder.feed
+2   DELETE is sent                    endpoint.endpoint.Endpoint.delete_all
+2   who closes after it               mapping.ConnectionMap.ended
+3   an unexpected end: SAs stay       mapping.ConnectionMap.lost
+3   who connects again, and when      mapping.ConnectionMap.reconnect_delay
+3   never the TCP Responder           mapping.Session.is_tcp_originator
+3   a new address and port            mapping.ConnectionMap.opened
+3   the IPv6 flow label               net.socket_options.use_flow_label
+4   a message cut off                 stream.StreamDecoder.discard
+5   the stream prefix once more       endpoint.endpoint.Endpoint.connection_opened
+6   IKE SAs sharing a connection      mapping.ConnectionMap.may_carry
+7   an SPI tells the session: IKE     endpoint.ike_messages.IkeMessages.take
+7   an SPI tells the session: ESP     endpoint.esp_messages.EspMessages.take
+7   what is said first                ike.engine.resume
+8   corruption: unparseable           mapping.ConnectionMap.unparseable
+8   corruption: unknown SPIs          mapping.ConnectionMap.unknown_spi
+8   corruption: a bad ICV             mapping.ConnectionMap.integrity_failed
+8   bad syntax ends the IKE SA        ike.engine.receive
+9   one connection for an IKE SA      mapping.ConnectionMap.begin
+10  the last valid message decides    mapping.ConnectionMap.valid_message
+10  what is valid: IKE                ike.reception.take_in
+10  what is valid: ESP                esp.child_sa.ChildSa.open_batch
+11  old and new ones                  mapping.ConnectionMap.valid_message
+11  idle and extraneous ones          mapping.ConnectionMap.deadline_of
+==  ================================  ==================================================
 
-Cookies (§6.3) close the list, :meth:`ConnectionMap.cookie_requested`. Retransmission
-(§6.2) is a matter of :mod:`iketcp.ike.message_window` and
-:mod:`iketcp.endpoint.carry_out`.
+===  ===============================  ==================================================
+ §   elsewhere in RFC 9329            where it is obeyed
+===  ===============================  ==================================================
+6.2  a request again: TCP Originator  endpoint.endpoint.Endpoint.connection_opened
+6.2  a request again: TCP Responder   endpoint.ike_messages.IkeMessages.followed
+6.2  an answer again, on the spot     ike.reception.take_in
+6.3  cookies                          mapping.ConnectionMap.cookie_requested
+6.4  errors in IKE_SA_INIT            endpoint.ike_messages.IkeMessages.take
+10   a RST costs no SA                mapping.ConnectionMap.lost
+10   a stream out of step             endpoint.resync.Resync.begin
+===  ===============================  ==================================================
 
 Source: RFC 9329 §6.1
 Source: RFC 9329 §6.3
@@ -63,7 +77,8 @@ class MappingPolicy:
     """
 
     first_message_seconds: float = 10.0
-    """From connection to a whole prefix and a first valid message [9329-6.1-idle]."""
+    """From connection to a whole prefix and a first valid message, or an IKE_SA_INIT
+    that begins an IKE SA, which has a deadline of its own [9329-6.1-idle]."""
     extraneous_seconds: float = 30.0
     """A replaced connection may idle this long; 0: for ever [9329-6.1-extraneous]."""
     linger_seconds: float = 5.0
@@ -73,7 +88,7 @@ class MappingPolicy:
     unknown_spi_limit: int = 16
     """So many ESP packets in a row may have unknown SPIs [9329-6.1-few-unknown]."""
     corrupt_limit: int = 16
-    """So many messages in a row that are neither IKE nor ESP are too many
+    """So many messages in a row that are neither ESP nor IKE for us are too many
     [9329-6.1-corrupt]."""
     half_open_limit: int = 256
     """Connections without a first valid message, and IKE SAs without IKE_AUTH, in all
@@ -135,11 +150,12 @@ class Connection:
     replaced_at: float = 0.0
     """When its session last moved away, in seconds."""
     is_half_open: bool = True
-    """No valid message has arrived yet."""
+    """No valid message has arrived yet; an IKE_SA_INIT request is none, for it proves
+    nothing."""
     unknown_in_row: int = 0
     """ESP packets with unknown SPIs since the last valid message."""
     corrupt_in_row: int = 0
-    """Messages that were neither IKE nor ESP since the last valid one."""
+    """Messages since the last valid one that were neither ESP nor IKE for us."""
     deadline: Deadline | None = None
     """As long as it carries no live session; else see ``deadline_of``."""
 
@@ -363,8 +379,7 @@ class ConnectionMap:
         self._leave_half_open(connection)
         connection.session = session
         connection.deadline = None
-        connection.last_valid = now
-        connection.unknown_in_row = connection.corrupt_in_row = 0
+        self.heard_at_home(connection, now)
         if session.is_tcp_originator:
             return False  # it sends where it connected last [9329-6.1-one]
         if session.current == connection.id:
@@ -374,6 +389,14 @@ class ConnectionMap:
             self.connections[session.current].replaced_at = now
         session.current = connection.id  # [9329-6.1-last-valid]
         return True
+
+    def heard_at_home(self, connection: Connection, now: float) -> None:
+        """Note a valid message from where its session is: no more than that it came.
+
+        It is for the thread that reads the connection, with no lock held.
+        """
+        connection.last_valid = now
+        connection.unknown_in_row = connection.corrupt_in_row = 0
 
     # --- ¶ 11: idle and extraneous; what is due by now --------------------------------
 

@@ -37,13 +37,14 @@ const counts = { valid: 0, invalid: 0, acceptable: 0, different: 0, failed: 0 };
 for (const { type, originator, tests } of JSON.parse(readFileSync(process.argv[2])).testGroups)
   for (const test of type === "StreamFraming" ? tests : []) { // other types are skipped
     const stream = Buffer.from(test.stream, "hex"), octets = [...stream].map((o) => Buffer.of(o));
-    const got = [[stream], octets].map((pieces) => decode(pieces, originator));
+    const splits = octets.slice(0, 99).map((_, at) => [stream.subarray(0, at), stream.subarray(at)]);
+    const got = [[stream], octets, ...splits].map((pieces) => decode(pieces, originator));
     const agrees = got.every((one) => Object.keys(one).every(
       (name) => JSON.stringify(one[name]) === JSON.stringify(test[name])));
     counts[test.result] += 1;
     if (agrees) continue;
     if (test.result === "acceptable") counts.different += 1; // the RFC leaves it open
-    else counts.failed += 1, console.log(`tcId ${test.tcId} (${test.comment}):`, ...got);
+    else counts.failed += 1, console.log(`tcId ${test.tcId} (${test.comment}):`, ...got.slice(0, 2));
   }
 console.log(Object.entries(counts).map(([name, count]) => `${name} ${count}`).join(", "));
 process.exit(counts.failed || !(counts.valid + counts.invalid) ? 1 : 0);

@@ -100,7 +100,7 @@ class OverTcp(Arrival):
         return session.current == self.carrier and not self._connection.is_half_open
 
     def begin(self, session: IkeSession) -> None:
-        """Put a session on this connection [9329-6.1-one]."""
+        """Put a session on this connection [9329-6.1-one] [9329-5-all]."""
         self._map.begin(session, self._connection)
         session.use(self.stream.fragment_size)
 
@@ -113,9 +113,7 @@ class OverTcp(Arrival):
 
     def heard_at_home(self, now: float) -> None:
         """Nothing is wrong with this connection."""
-        connection = self._connection
-        connection.last_valid = now
-        connection.unknown_in_row = connection.corrupt_in_row = 0
+        self._map.heard_at_home(self._connection, now)
 
     def unparseable(self) -> str | None:
         """Count towards closing the connection [9329-6.1-corrupt]."""

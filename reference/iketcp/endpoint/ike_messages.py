@@ -113,11 +113,11 @@ class IkeMessages:
             self._show_token(arrival, message, effects)
             return arrival.unparseable()
         sa, session = found
-        if is_proof(message):
-            return self._take_proof(sa, session, arrival, message, now, effects)
         if not arrival.may_carry(session):
             self._counters.drop("IKE message of another session's")
             return None
+        if is_proof(message):
+            return self._take_proof(sa, session, arrival, message, now, effects)
         return self._take_for(sa, session, arrival, message, octets, now, effects)
 
     def _take_for(
@@ -293,7 +293,10 @@ class IkeMessages:
         now: float,
         effects: list[Effect],
     ) -> str | None:
-        """Take a request that names no SPI of ours: IKE_SA_INIT, or nothing we know."""
+        """Take a request that names no SPI of ours: IKE_SA_INIT, or nothing we know.
+
+        What is refused with a Notify leaves the connection open [9329-6.4-stay].
+        """
         header = message.header
         is_first = (
             header.exchange_type == ExchangeType.IKE_SA_INIT
@@ -375,7 +378,8 @@ class IkeMessages:
         """Count a message that cannot be read; tell a beginner what was wrong.
 
         Only a first request (or one of a later major version) is answered, in the
-        clear; how many of those one connection gets is limited by the count.
+        clear, and may come again corrected [9329-6.4-stay]; how many of those one
+        connection gets is limited by the count.
 
         Source: RFC 7296 §1.5, RFC 7296 §2.5, RFC 7296 §2.21.1
         """

@@ -103,7 +103,7 @@ def _open(sa: IkeSa, message: Message, octets: bytes) -> Received:
 
 
 def _is_repetition(sa: IkeSa, header: Header) -> bool:
-    """Tell a retransmitted request.
+    """Tell a retransmitted request, which moves nothing [9329-6.1-valid-ike].
 
     Raises
     ------

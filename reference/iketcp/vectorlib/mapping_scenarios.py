@@ -15,6 +15,7 @@ from iketcp.vectorlib import mapping_scenarios_moves as moves
 from iketcp.vectorlib import mapping_scenarios_odd as odd
 from iketcp.vectorlib import mapping_scenarios_originator as originator
 from iketcp.vectorlib import mapping_scenarios_packets as packets
+from iketcp.vectorlib import mapping_scenarios_patience as patience
 from iketcp.vectorlib import mapping_scenarios_puzzles as puzzles
 from iketcp.vectorlib import mapping_scenarios_resync as resync
 from iketcp.vectorlib import mapping_scenarios_streams as streams
@@ -93,6 +94,10 @@ RESPONDER: Scenes = (
     fragments.again,
     fragments.dropped,
     fragments.not_whole,
+    patience.noise,
+    patience.losses,
+    patience.answers,
+    patience.one_way,
 )
 ORIGINATOR: Scenes = (
     originator.resume,

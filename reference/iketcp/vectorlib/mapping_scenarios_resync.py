@@ -27,10 +27,11 @@ ON: Json = {"resyncLimit": 3}
 CANDIDATES = 64
 GIVEN_UP: Json = {
     "spec": SPEC,
-    "result": "acceptable",
     "error": "Integrity",
     "reaction": "close-connection",
 }
+OUR_NUMBER: Json = {**GIVEN_UP, "result": "acceptable"}
+"""The limit is no part of the policy."""
 
 
 def searching(
@@ -234,7 +235,7 @@ def _given_up(s: Script) -> None:
 def _candidates() -> Iterator[Script]:
     for count in (CANDIDATES - 1, CANDIDATES + 1):  # the true one behind them counts
         is_too_many = count > CANDIDATES
-        more: Json = GIVEN_UP if is_too_many else {}
+        more: Json = OUR_NUMBER if is_too_many else {}
         flags = "Forged Resync"
         s = searching(f"{count} false candidates", LIMIT, flags, **more)
         (a,) = s.sessions

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from iketcp.vectorlib import plain
 from iketcp.vectorlib.assembly import case, group, octets, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
+from iketcp.vectorlib.puzzle_published import COOKIE, EXAMPLES
 
 NAME = "puzzle"
 SPEC = "RFC 8019 §7.1.3"
@@ -63,6 +64,12 @@ NOTES = {
         "Four keys that work.",
         "No tunnel under load.",
     ),
+    "Published": (
+        "BASIC",
+        "An example of RFC 8019. The prf of its cookie under its keys does not end in"
+        " as many zero bits as it says, nor in the octets that it prints.",
+        "Looking for a mistake where there is none.",
+    ),
     "OtherString": (
         "BASIC",
         "A solution for another string.",
@@ -80,6 +87,7 @@ def build() -> VectorFile:
     groups = [
         group("PuzzleSolution", source, [*solved(), *sizes(), *unsolved()]),
         group("PuzzleSearch", source, list(searches())),
+        group("PuzzleSolution", "RFC 8019 §4.4", list(published())),
     ]
     return vector_file(NAME, "IKE-PUZZLE", HEADER, NOTES, groups)
 
@@ -204,6 +212,24 @@ def unsolved() -> Iterator[Json]:
     comment = "counted up from 0 without looking"
     keys = [n.to_bytes(SMALL, "big") for n in range(4)]
     yield attempt(comment, "OneShort", 5, string, 8, keys)
+
+
+def published() -> Iterator[Json]:
+    """Take the examples of the RFC, which solve nothing.
+
+    Source: RFC 8019 §4.4
+    """
+    string = bytes.fromhex(COOKIE)
+    for name, difficulty, keys in EXAMPLES:
+        yield attempt(
+            f"{name} of RFC 8019 §4.4, which does not hold",
+            "Published",
+            5,
+            string,
+            difficulty,
+            [bytes.fromhex(key) for key in keys],
+            "RFC 8019 §4.4, §7.1.3",
+        )
 
 
 def searches() -> Iterator[Json]:

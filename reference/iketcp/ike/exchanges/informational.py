@@ -36,8 +36,8 @@ Source: RFC 7296 §2.21.2
 class CheckLiveness(Exchange):
     """An empty request; any answer shows that the peer lives.
 
-    Nothing else does: neither TCP keepalives nor a connection that is up
-    [9329-6.7-liveness].
+    Other authentic messages do, ESP too. Neither TCP keepalives do nor a connection
+    that is up [9329-6.7-liveness].
 
     Source: RFC 7296 §2.4, RFC 9329 §6.7
     """
