@@ -261,6 +261,9 @@ def test_delete_crosses_a_reconnection() -> None:
     assert not stage.east.endpoint.has_sessions
     assert not stage.west.endpoint.tables.ike_sas
     assert stage.west.traces("ike-sa-closed")[0]["reason"] == "deleted by the peer"
+    sent = [m for m in stage.east.traces("ike-message") if m["direction"] == "sent"]
+    first, again = [m for m in sent if not m["is_response"]]
+    assert (first["is_retransmission"], again["is_retransmission"]) == (False, True)
 
 
 def test_delete_on_both_sides_at_once() -> None:

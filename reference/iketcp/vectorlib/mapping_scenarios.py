@@ -98,6 +98,7 @@ RESPONDER: Scenes = (
     patience.losses,
     patience.answers,
     patience.one_way,
+    odd.known,
 )
 ORIGINATOR: Scenes = (
     originator.resume,

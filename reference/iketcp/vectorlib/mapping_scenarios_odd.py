@@ -233,6 +233,24 @@ def ends_with_all() -> Iterator[Script]:
     yield s
 
 
+def known() -> Iterator[Script]:
+    """Whoever uses a new IKE SA has it; the old one need not be deleted first."""
+    s = up(
+        "a request on the new IKE SA while the old one is still there",
+        "Rekey",
+        "9329-6.1-rekey-share",
+        spec="RFC 9329 §6.1; RFC 7296 §2.8",
+    )
+    made = rekey_ike(s, is_ours=False)
+    s.held[0].ike.append(made.new.spis)
+    s.receive(1, made.request, sent=[(1, made.response)])
+    s.wish("liveness")  # our answer may not have come yet
+    ask = made.new.request()
+    s.receive(1, ask, sent=[(1, made.new.answer()), (1, made.new.asks())])
+    s.receive(1, made.new.response())
+    yield s
+
+
 def searched() -> Iterator[Script]:
     """What looks like the next message of a stream out of step, and is none of ours."""
     more = {"spec": "RFC 9329 §10", "policy": {"resyncLimit": 1}}
