@@ -52,9 +52,8 @@ class Retransmission:
         self._policy = policy
         self._entropy = entropy
         self._pause = policy.first_seconds
-        self.at = 0.0
+        self.at = self._due(now)
         """When the next repetition is due, in seconds."""
-        self._plan(now)
 
     def repeated(self, now: float) -> None:
         """Note a repetition; the next pause is twice as long, up to the longest.
@@ -62,8 +61,8 @@ class Retransmission:
         Source: RFC 7296 §2.4
         """
         self._pause = min(2 * self._pause, self._policy.longest_seconds)
-        self._plan(now)
+        self.at = self._due(now)
 
-    def _plan(self, now: float) -> None:
+    def _due(self, now: float) -> float:
         label = "retransmission.jitter"
-        self.at = now + jitter(self._entropy, label, self._pause, SHARE)
+        return now + jitter(self._entropy, label, self._pause, SHARE)
