@@ -114,6 +114,7 @@ class TcpConnection:
         self.dropped_batches = 0
         self.dropped_octets = 0
         self._socket = connected
+        self._returned = b""
         self._queue: deque[memoryview | bytes] = deque()
         self._queued = 0
         # Held by whoever polls the socket, so that it is never closed under a poll.
@@ -139,6 +140,11 @@ class TcpConnection:
     def queue_depth(self) -> int:
         """Octets that wait for the stack to take them."""
         return self._queued
+
+    @property
+    def protection(self) -> str:
+        """Empty: there is no TLS."""
+        return ""
 
     @property
     def is_closing(self) -> bool:
@@ -208,6 +214,18 @@ class TcpConnection:
                 timeout_seconds,
             )
             return not self._is_over() and self._queued <= self.queue_limit
+
+    def has_room(self, size: int) -> bool:
+        """Tell whether a droppable send of ``size`` octets is taken now.
+
+        If not it counts as dropped, for whoever asks does not send it then.
+        """
+        with self._lock:
+            has_room = self._queued <= self.queue_limit
+            if not has_room:
+                self.dropped_batches += 1
+                self.dropped_octets += size
+            return has_room
 
     def _write(self, octets: bytes) -> bool:
         """Write at once and queue the rest; the caller holds the send lock."""
@@ -283,13 +301,21 @@ class TcpConnection:
 
     # --- receiving: the owner thread ------------------------------------------------
 
-    def wait_and_receive(self, size: int = 262144) -> bytes | None:
+    def give_back(self, octets: bytes) -> None:
+        """Put octets back that were read too far; owner thread only."""
+        self._returned = octets + self._returned
+
+    def wait_and_receive(
+        self, size: int = 262144, timeout_seconds: float | None = None
+    ) -> bytes | None:
         """Wait for octets, working off the send queue meanwhile; owner thread only.
 
         Parameters
         ----------
         size : int
             The most octets to return.
+        timeout_seconds : float or None
+            How long to wait; None: for ever.
 
         Returns
         -------
@@ -301,21 +327,30 @@ class TcpConnection:
         ------
         ConnectionBroken
             The connection was reset or timed out, or we broke it off because the peer
-            does not read.
+            does not read; or nothing came in time.
 
         Source: RFC 9329 §6.1
         """
+        if self._returned:
+            octets, self._returned = self._returned[:size], self._returned[size:]
+            return octets
+        deadline = None
+        if timeout_seconds is not None:
+            deadline = time.monotonic() + timeout_seconds
         with self._polling:
-            while (events := self._wait()) is not None:
-                octets = self._receive(size) if events & _READABLE else None
-                if octets is not None:
-                    return octets
+            while (events := self._wait(deadline)) is not None:
+                received = self._receive(size) if events & _READABLE else None
+                if received is not None:
+                    return received
                 if self._failure and not events:
                     raise ConnectionBroken(self._failure)
             return None
 
-    def _wait(self) -> int | None:
+    def _wait(self, deadline: float | None) -> int | None:
         """Poll once; the events of the socket, or None when asked to stop."""
+        left = None if deadline is None else deadline - time.monotonic()
+        if left is not None and left <= 0:
+            raise ConnectionBroken("nothing came in time")
         with self._lock:
             if self._is_stopping:
                 return None
@@ -325,7 +360,7 @@ class TcpConnection:
                 self._socket.fileno(),
                 select.POLLIN | (select.POLLOUT if self._queue else 0),
             )
-        ready = dict(self._poller.poll())
+        ready = dict(self._poller.poll(None if left is None else left * 1000))
         events = ready.get(self._socket.fileno(), 0)
         with self._lock:
             self._quieten()

@@ -1,0 +1,163 @@
+"""Certificates that are valid now, and pairs of connections with TLS inside."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from certificate_factory import Issued, authority, issue, key_from
+from iketcp.crypto.signatures import SigningKey
+from iketcp.net.tcp import ConnectionBroken, TcpConnection
+from iketcp.net.tls import TlsClient, TlsServer
+from iketcp.net.tls_connection import TlsConnection
+from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
+
+NOW = datetime.now(UTC)
+HOUR = timedelta(hours=1)
+VALID = {"begin": NOW - HOUR, "end": NOW + HOUR}
+CA = authority(**VALID)
+OTHER_CA = authority("O=Other,CN=Other CA", key_from(9), **VALID)
+SERVER_USE = [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)]
+NAMES = ("gw.example", "127.0.0.1", "::1")
+PATIENCE_SECONDS = 20.0
+
+
+def server_certificate(
+    names: tuple[str, ...] = NAMES,
+    issuer: Issued | None = CA,
+    key: SigningKey | None = None,
+    **changes: Any,
+) -> Issued:
+    """A server's certificate, valid now."""
+    options = {**VALID, "extensions": SERVER_USE, **changes}
+    key = key or key_from(2)
+    return issue("O=Example,CN=gw", key, issuer, names, serial=7, **options)
+
+
+SERVER = server_certificate()
+
+
+def rsa_certificate() -> Issued:
+    """A server's certificate with an RSA key, which NULL ciphers want."""
+    return server_certificate(key=rsa.generate_private_key(65537, 2048))
+
+
+def server(issued: Issued = SERVER, **options: Any) -> TlsServer:
+    """A server that shows one certificate."""
+    identity = TlsIdentity((issued.certificate,), issued.key)
+    return TlsServer(identity, TlsOptions(**options))
+
+
+def client(
+    name: str = "gw.example",
+    authorities: tuple[x509.Certificate, ...] = (CA.certificate,),
+    pins: tuple[bytes, ...] = (),
+    is_checked: bool = True,
+    **options: Any,
+) -> TlsClient:
+    """A client that believes one CA."""
+    trust = TlsTrust(name, authorities, pins, is_checked)
+    return TlsClient(trust, TlsOptions(**options), "gw.example")
+
+
+@contextmanager
+def carriers(
+    host: str = "127.0.0.1", **limits: int
+) -> Iterator[tuple[TcpConnection, TcpConnection]]:
+    """Two ends of a TCP connection: whoever connected, then whoever accepted."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as listener:
+        far = socket.socket(family)
+        far.connect(listener.getsockname())
+        near, _ = listener.accept()
+    ends = TcpConnection(far, **limits), TcpConnection(near, **limits)
+    try:
+        yield ends
+    finally:
+        for end in ends:
+            end.abort()
+
+
+class Reader:
+    """The owner thread of a connection: collects what comes until the end."""
+
+    def __init__(self, connection: TlsConnection | TcpConnection) -> None:
+        self.connection = connection
+        self.received = b""
+        self.end: object = "still running"
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        end: object
+        try:
+            while octets := self.connection.wait_and_receive():
+                with self._changed:
+                    self.received += octets
+                    self._changed.notify_all()
+            end = octets
+        except ConnectionBroken as error:
+            end = error
+        with self._changed:
+            self.end = end
+            self._changed.notify_all()
+
+    def wait_for(self, size: int) -> bytes:
+        """What has come, when it is so many octets, or the end."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: len(self.received) >= size or self.end != "still running",
+                PATIENCE_SECONDS,
+            )
+        return self.received
+
+    def join(self) -> object:
+        """How it ended."""
+        self._thread.join(PATIENCE_SECONDS)
+        assert not self._thread.is_alive(), "the owner thread does not end"
+        return self.end
+
+
+@contextmanager
+def tls_pair(
+    ours: TlsClient, theirs: TlsServer, host: str = "127.0.0.1", **limits: int
+) -> Iterator[tuple[TlsConnection, TlsConnection, Reader]]:
+    """Client and server after the handshake, and the server's owner thread."""
+    with carriers(host, **limits) as (far, near):
+        accepted = theirs.wrap(near)
+        reader = Reader(accepted)
+        made = ours.wrap(far)
+        try:
+            assert made.handshake(PATIENCE_SECONDS)
+            assert made.send(b"hello", droppable=False)  # the server is ready, too
+            assert reader.wait_for(5) == b"hello"
+            reader.received = b""
+            yield made, accepted, reader
+        finally:
+            made.abort()
+            accepted.abort()
+            reader.join()
+
+
+def refusals(ours: TlsClient, theirs: TlsServer) -> tuple[str, str]:
+    """What client and server say of a handshake that fails."""
+    with carriers() as (far, near):
+        accepted = theirs.wrap(near)
+        reader = Reader(accepted)
+        made = ours.wrap(far)
+        said = ""
+        try:
+            made.handshake(PATIENCE_SECONDS)
+        except ConnectionBroken as error:
+            said = str(error)
+        made.close()
+        return said, str(reader.join())
