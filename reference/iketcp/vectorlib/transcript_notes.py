@@ -6,7 +6,8 @@ Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 9329 §6.1
 HEADER = [
     "Whole sessions between two peers: west opens the TCP connections and is the"
     " original initiator of the first IKE SA, east accepts. Keys and nonces are for"
-    " tests only.",
+    " tests only. All are over TCP and with a pre-shared key: no session here has"
+    " certificates, EAP, puzzles, IKE fragments or transport mode.",
     "To test one side, configure it as west or east says, let it draw what entropy"
     " says, take the steps in order, and compare what it transmits with the steps whose"
     " sender it is. Its own transmissions are in the order in which it sent them; steps"
