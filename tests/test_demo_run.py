@@ -123,6 +123,18 @@ def test_a_user_comes_in_by_eap(folder: Path) -> None:
 
 
 @pytest.mark.slow
+def test_both_sites_show_certificates(folder: Path) -> None:
+    """The same steps, with signatures; the files are gone afterwards."""
+    code, output = play("memory", scenario="cert")
+    assert code == 0, output
+    steps = re.findall(r"^([✔✘-])\s+[\d.]+ s", output, re.M)
+    assert steps == ["✔"] * 12, output
+    for words in ("CERT(encoding 4", "AUTH(DIGITAL_SIGNATURE)", "CERTREQ(encoding 4"):
+        assert words in re.sub(r"\s+", " ", output)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_capture_decrypts_in_wireshark(folder: Path, tmp_path: Path) -> None:
     """An independent tool sees inner payloads and inner packets, ICVs right."""
     mode = "root" if os.geteuid() == 0 else "user"

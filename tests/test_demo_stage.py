@@ -12,6 +12,7 @@ from rich.console import Console
 
 from iketcp.capture.pcapng import PcapngWriter, read_packets
 from iketcp.config import load
+from iketcp.config.psk import new_psk
 from iketcp.demo import linux
 from iketcp.demo.children import Child, Children
 from iketcp.demo.director import Director
@@ -247,7 +248,7 @@ def test_configurations_are_right(
     """Both files are what the peers take, without a word of warning."""
     secret = tmp_path / "psk"
     secret.touch(mode=0o600)
-    secret.write_text("f" * 64)
+    secret.write_text(new_psk())
     scenario.prepare(tmp_path)
     director = Director(tmp_path, None, Narrator(Console(), 0.0))
     director.scenario = scenario

@@ -320,7 +320,7 @@ def demo(
         str, typer.Option(help="auto, root, user (namespace) or memory.")
     ] = "auto",
     scenario: Annotated[
-        str, typer.Option(help="How the two prove who they are: psk or eap.")
+        str, typer.Option(help="How the two prove who they are: psk, eap or cert.")
     ] = "psk",
 ) -> None:
     """Run two peers on this machine and tell what happens between them."""

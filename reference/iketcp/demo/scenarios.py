@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from iketcp.demo.scenery import EAST, WEST
+from iketcp.demo.certificates import write_certificates
+from iketcp.demo.scenery import EAST, SITES, WEST
 from iketcp.errors import ConfigurationError
 
 USER = "alice@west.example"
@@ -60,6 +61,16 @@ def _write_user(folder: Path) -> None:
         path.write_text(text, "utf-8")
 
 
+def _write_certificates(folder: Path) -> None:
+    """Issue a certificate to each site."""
+    write_certificates(folder, {site: f"{site}.example" for site in SITES})
+
+
+def _certificate_of(site: str) -> str:
+    files = f'certificate = "{site}.pem"\nprivate_key = "{site}.key"\n'
+    return f'auth = "certificate"\n{files}'
+
+
 SCENARIOS: Mapping[str, Scenario] = {
     each.name: each
     for each in (
@@ -75,6 +86,13 @@ SCENARIOS: Mapping[str, Scenario] = {
                 EAST: '[eap]\nusers_file = "users.toml"\n',
             },
             prepare=_write_user,
+        ),
+        Scenario(
+            "cert",
+            "Both sites prove themselves by certificates of one CA (ECDSA, P-256).",
+            local={site: _certificate_of(site) for site in SITES},
+            remote=dict.fromkeys(SITES, 'auth = "certificate"\nca = "ca.pem"\n'),
+            prepare=_write_certificates,
         ),
     )
 }
