@@ -31,14 +31,19 @@ OURS = {"local": CERTIFICATE, "remote": 'auth = "certificate"\nca = "ca.pem"'}
 THEIRS = {"local": "auth = pubkey\n certs = theirs.pem", "remote": "auth = pubkey"}
 
 
+def certify(stage: Stage, kind: str) -> None:
+    """Give both sides a certificate of one CA."""
+    ca = root(kind)
+    write_ours(stage.folder, ca, end(ca, "west.example", kind))
+    write_theirs(stage.theirs.folder, ca, end(ca, "east.example", kind))
+
+
 @both_ways
 @pytest.mark.parametrize("kind", KEYS)
 @on_stage("Authentication", "certificates, {kind}")
 def test_certificates(stage: Stage, kind: str) -> None:
     """RFC 7427 §3, RFC 8420 §2: each kind of key signs AUTH on both sides."""
-    ca = root(kind)
-    write_ours(stage.folder, ca, end(ca, "west.example", kind))
-    write_theirs(stage.theirs.folder, ca, end(ca, "east.example", kind))
+    certify(stage, kind)
     stage.connect(OURS, THEIRS)
     assert stage.ike_sa()["remote-id"] == "west.example"
     stage.ping_both_ways()
@@ -48,9 +53,7 @@ def test_certificates(stage: Stage, kind: str) -> None:
 @on_stage("Authentication", "certificates, RSA with PKCS#1 v1.5")
 def test_older_padding(stage: Stage) -> None:
     """RFC 7427 App. A.1: ours signs so where it is told to; strongSwan always does."""
-    ca = root("RSA")
-    write_ours(stage.folder, ca, end(ca, "west.example", "RSA"))
-    write_theirs(stage.theirs.folder, ca, end(ca, "east.example", "RSA"))
+    certify(stage, "RSA")
     local = OURS["local"] + 'rsa_padding = "pkcs1"\n'
     remote = "auth = rsa-sha256" if stage.way.we_initiate else "auth = rsa"
     stage.connect({**OURS, "local": local}, {**THEIRS, "remote": remote})
@@ -61,9 +64,7 @@ def test_older_padding(stage: Stage) -> None:
 @on_stage("Authentication", "certificates, RSA with PSS on both sides")
 def test_newer_padding(stage: Stage) -> None:
     """RFC 7427 App. A.4."""
-    ca = root("RSA")
-    write_ours(stage.folder, ca, end(ca, "west.example", "RSA"))
-    write_theirs(stage.theirs.folder, ca, end(ca, "east.example", "RSA"))
+    certify(stage, "RSA")
     pss = "auth = ike:rsa/pss-sha256"
     stage.connect(OURS, {"local": f"{pss}\n certs = theirs.pem", "remote": pss})
     stage.ping_both_ways()

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from connection_support import PATIENCE_SECONDS, carriers
 from iketcp.net.http_connect import (
     MAX_ANSWER,
     ConnectRequest,
@@ -11,7 +12,6 @@ from iketcp.net.http_connect import (
     connect_through,
 )
 from iketcp.net.tcp import ConnectionBroken
-from tls_support import PATIENCE_SECONDS, carriers
 
 REQUEST = ConnectRequest("gw.example", 443)
 

@@ -15,6 +15,7 @@ import pytest
 from pyroute2 import IPRoute
 
 from conftest import LeakCheck
+from connection_support import PATIENCE_SECONDS, Reader
 from iketcp.errors import ConfigurationError, EnvironmentProblem, Scope
 from iketcp.net.socket_options import apply_socket_options, set_user_timeout
 from iketcp.net.tcp import (
@@ -28,7 +29,6 @@ from iketcp.net.tcp import (
 from iketcp.net.wake import Wake
 from namespaces import in_namespace
 
-PATIENCE_SECONDS = 20.0
 HOSTS = ("127.0.0.1", "::1")
 
 
@@ -51,30 +51,6 @@ def pair(
     finally:
         connection.abort()
         far.close()
-
-
-class Owner:
-    """The owner thread of a connection: collects what comes until the end."""
-
-    def __init__(self, connection: TcpConnection) -> None:
-        self.connection = connection
-        self.received = b""
-        self.end: object = "still running"
-        self._thread = threading.Thread(target=self._run)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            while octets := self.connection.wait_and_receive():
-                self.received += octets
-            self.end = octets
-        except ConnectionBroken as error:
-            self.end = error
-
-    def join(self) -> object:
-        self._thread.join(PATIENCE_SECONDS)
-        assert not self._thread.is_alive(), "the owner thread does not end"
-        return self.end
 
 
 def receive_all(sock: socket.socket) -> bytes:
@@ -170,7 +146,7 @@ def test_owner_works_off_the_queue() -> None:
         for frame in frames:
             assert connection.send(frame, droppable=False)
         assert connection.queue_depth > 0
-        owner = Owner(connection)
+        owner = Reader(connection)
         assert receive_exactly(far, 100 * 20000) == b"".join(frames)
         far.shutdown(socket.SHUT_WR)
         assert owner.join() == b""
@@ -181,7 +157,7 @@ def test_owner_works_off_the_queue() -> None:
 def test_a_send_wakes_the_waiting_owner() -> None:
     """The owner, asleep in its wait, starts to work off a queue that fills later."""
     with pair(queue_limit=1 << 22) as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         for round_number in range(3):
             total = 0
             while not connection.queue_depth:
@@ -199,7 +175,7 @@ def test_frames_of_four_threads_never_interleave() -> None:
     """Each frame arrives whole and each thread's in order, through a full queue."""
     count, threads = 200, 4
     with pair(queue_limit=1 << 16, hard_limit=1 << 24) as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
 
         def send(name: int) -> None:
             for number in range(count):
@@ -246,7 +222,7 @@ def test_a_peer_that_never_reads_costs_bounded_memory() -> None:
 def test_beyond_the_hard_limit_the_connection_is_broken_off() -> None:
     """The peer sees RST, the owner an error, and further sends are refused."""
     with pair(queue_limit=50_000, hard_limit=200_000) as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         while connection.send(bytes(10_000), droppable=False):
             assert connection.queue_depth <= 200_000
         assert connection.queue_depth == 0
@@ -276,7 +252,7 @@ def test_wait_writable_ends_when_there_is_room() -> None:
         assert connection.wait_writable(0)
         taken = fill(connection)
         assert not connection.wait_writable(0)
-        owner = Owner(connection)
+        owner = Reader(connection)
         reader = threading.Thread(target=receive_exactly, args=(far, taken * 10000))
         reader.start()
         assert connection.wait_writable(PATIENCE_SECONDS)
@@ -306,7 +282,7 @@ def test_wait_writable_ends_with_the_connection() -> None:
 def test_abort_resets() -> None:
     """The peer sees RST, the owner None, from another thread and with data queued."""
     with pair() as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         fill(connection)
         connection.abort()
         assert owner.join() is None
@@ -317,7 +293,7 @@ def test_abort_resets() -> None:
 def test_a_reset_by_the_peer_is_an_error_of_the_connection() -> None:
     """RST ends the connection only: the owner learns it as ConnectionBroken."""
     with pair() as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
         end = owner.join()
@@ -351,7 +327,7 @@ def test_a_reset_while_the_owner_flushes() -> None:
     """A queue that can no longer go anywhere ends in an error, not in a spin."""
     with pair() as (connection, far):
         fill(connection)
-        owner = Owner(connection)
+        owner = Reader(connection)
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         far.close()
         assert isinstance(owner.join(), ConnectionBroken)
@@ -367,7 +343,7 @@ def test_a_failed_write_without_hangup_reaches_the_owner(
         monkeypatch.setattr(connection, "_socket", failing)
         far.sendall(b"before")
         assert not connection.send(b"x", droppable=False)
-        owner = Owner(connection)
+        owner = Reader(connection)
         assert "No buffer space" in str(owner.join())
         assert owner.received in (b"", b"before")
         monkeypatch.undo()
@@ -384,7 +360,7 @@ class _FailingSocket:
 def test_stop_leaves_the_connection_open() -> None:
     """The owner gets None at once and always; sending still works."""
     with pair() as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         connection.stop()
         assert owner.join() is None
         far.sendall(b"unread")
@@ -398,7 +374,7 @@ def test_stop_leaves_the_connection_open() -> None:
 def test_graceful_close_delivers_the_queue() -> None:
     """Everything queued arrives, then FIN; the owner's wait ends with None."""
     with pair() as (connection, far):
-        owner = Owner(connection)
+        owner = Reader(connection)
         assert connection.send(bytes(500_000), droppable=False)
         received: list[bytes] = []
         reader = threading.Thread(target=lambda: received.append(receive_all(far)))
@@ -480,7 +456,7 @@ def test_four_threads_close_at_once(leak_check: LeakCheck) -> None:
     with leak_check():
         for _ in range(20):
             with pair() as (connection, _):
-                owner = Owner(connection)
+                owner = Reader(connection)
                 calls: list[Callable[[], None]] = [connection.close, connection.abort]
                 closers = [threading.Thread(target=call) for call in calls * 2]
                 for thread in closers:
@@ -561,7 +537,7 @@ def test_a_peer_that_takes_nothing_is_given_up() -> None:
     """Its stack has no room for so long: the connection is broken. RFC 9329 §6.1"""
     with pair(hard_limit=1 << 30) as (connection, _):
         connection.give_up_after(0.05)
-        owner = Owner(connection)
+        owner = Reader(connection)
         fill(connection)
         assert "Connection timed out" in str(owner.join())
 

@@ -8,6 +8,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certificate_factory import authority, key_from
 from conftest import LeakCheck
+from connection_support import PATIENCE_SECONDS, Reader, carriers
 from iketcp.errors import ConfigurationError
 from iketcp.net.connection import Connection
 from iketcp.net.tcp import ConnectionBroken
@@ -19,11 +20,8 @@ from tls_support import (
     HOUR,
     NOW,
     OTHER_CA,
-    PATIENCE_SECONDS,
     SERVER,
     VALID,
-    Reader,
-    carriers,
     client,
     refusals,
     rsa_certificate,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,8 +12,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certificate_factory import Issued, authority, issue, key_from
+from connection_support import PATIENCE_SECONDS, Reader, carriers
 from iketcp.crypto.signatures import SigningKey
-from iketcp.net.tcp import ConnectionBroken, TcpConnection
+from iketcp.net.tcp import ConnectionBroken
 from iketcp.net.tls import TlsClient, TlsServer
 from iketcp.net.tls_connection import TlsConnection
 from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
@@ -27,7 +26,6 @@ CA = authority(**VALID)
 OTHER_CA = authority("O=Other,CN=Other CA", key_from(9), **VALID)
 SERVER_USE = [(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), False)]
 NAMES = ("gw.example", "127.0.0.1", "::1")
-PATIENCE_SECONDS = 20.0
 
 
 def server_certificate(
@@ -66,65 +64,6 @@ def client(
     """A client that believes one CA."""
     trust = TlsTrust(name, authorities, pins, is_checked)
     return TlsClient(trust, TlsOptions(**options), "gw.example")
-
-
-@contextmanager
-def carriers(
-    host: str = "127.0.0.1", **limits: int
-) -> Iterator[tuple[TcpConnection, TcpConnection]]:
-    """Two ends of a TCP connection: whoever connected, then whoever accepted."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, 0), family=family) as listener:
-        far = socket.socket(family)
-        far.connect(listener.getsockname())
-        near, _ = listener.accept()
-    ends = TcpConnection(far, **limits), TcpConnection(near, **limits)
-    try:
-        yield ends
-    finally:
-        for end in ends:
-            end.abort()
-
-
-class Reader:
-    """The owner thread of a connection: collects what comes until the end."""
-
-    def __init__(self, connection: TlsConnection | TcpConnection) -> None:
-        self.connection = connection
-        self.received = b""
-        self.end: object = "still running"
-        self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        end: object
-        try:
-            while octets := self.connection.wait_and_receive():
-                with self._changed:
-                    self.received += octets
-                    self._changed.notify_all()
-            end = octets
-        except ConnectionBroken as error:
-            end = error
-        with self._changed:
-            self.end = end
-            self._changed.notify_all()
-
-    def wait_for(self, size: int) -> bytes:
-        """What has come, when it is so many octets, or the end."""
-        with self._changed:
-            self._changed.wait_for(
-                lambda: len(self.received) >= size or self.end != "still running",
-                PATIENCE_SECONDS,
-            )
-        return self.received
-
-    def join(self) -> object:
-        """How it ended."""
-        self._thread.join(PATIENCE_SECONDS)
-        assert not self._thread.is_alive(), "the owner thread does not end"
-        return self.end
 
 
 @contextmanager

@@ -284,11 +284,6 @@ def status(
         render(answer)
 
 
-@psk_app.callback()
-def _psk() -> None:
-    """Pre-shared keys."""
-
-
 @psk_app.command()
 def new(
     output: Annotated[

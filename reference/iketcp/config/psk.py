@@ -5,16 +5,14 @@ Source: RFC 7296 §2.15
 
 import base64
 import binascii
-import contextlib
 import math
-import os
 import secrets
 import string
 from itertools import pairwise
 from pathlib import Path
 
 from iketcp.config.reader import Section
-from iketcp.config.secret_files import read_secret
+from iketcp.config.secret_files import make_secret_file, read_secret
 from iketcp.errors import EnvironmentProblem
 
 WEAK_BELOW = 16
@@ -136,18 +134,9 @@ def write_psk(path: Path) -> None:
     EnvironmentProblem
         The file is there already, or cannot be written.
     """
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
     try:
-        file = open(os.open(path, flags, 0o600), "w", encoding="ascii")  # noqa: SIM115
+        make_secret_file(path, new_psk().encode() + b"\n")
     except OSError as error:
-        raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
-    try:
-        with file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(new_psk() + "\n")
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            path.unlink()
         raise EnvironmentProblem(f"cannot write {path}: {error.strerror}") from error
 
 

@@ -3,6 +3,7 @@
 Source: RFC 7296 §2.15, RFC 7296 §2.16
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
@@ -79,6 +80,26 @@ def warn_if_open(path: Path, where: str, warnings: list[str]) -> None:
             f"{where} can be read by every user (mode {mode:04o}); "
             f"run: chmod 600 {where}"
         )
+
+
+def make_secret_file(path: Path, octets: bytes) -> None:
+    """Write a new file that only its owner can read; never half of one.
+
+    Raises
+    ------
+    OSError
+        It is there already (FileExistsError), or cannot be written.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL
+    with os.fdopen(os.open(path, flags, 0o600), "wb") as file:
+        try:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(octets)
+            file.flush()
+        except OSError:
+            with contextlib.suppress(OSError):
+                path.unlink()
+            raise
 
 
 def _read_variable(section: Section, key: str, variable: str) -> bytes:

@@ -16,6 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
+from iketcp.config.secret_files import make_secret_file
+
 LIFETIME = timedelta(days=1)
 CLOCKS_DIFFER = timedelta(hours=1)
 """A certificate is valid a little before it is made."""
@@ -51,11 +53,8 @@ def write_certificates(folder: Path, names: dict[str, str]) -> None:
             .sign(signer, hashes.SHA256())
         )
         (folder / f"{site}.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-        path = folder / f"{site}.key"
-        path.touch(mode=0o600)
-        path.write_bytes(
-            key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-        )
+        pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        make_secret_file(folder / f"{site}.key", pem)
 
 
 def _name(text: str) -> x509.Name:

@@ -17,6 +17,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from iketcp.config.secret_files import make_secret_file
 from iketcp.demo.acts import ACTS, Performance
 from iketcp.demo.director import Director
 from iketcp.demo.memory_director import MemoryDirector
@@ -158,7 +159,7 @@ class _Demonstration:
             else Director(path, namespaces, self._narrator, keys)
         )
         try:
-            self._write_secret(path / "psk")
+            make_secret_file(path / "psk", secrets.token_hex(32).encode())
             director.scenario = scenario(self._options.scenario)
             director.scenario.prepare(path)
             director.say(director.scenario.about)
@@ -193,10 +194,6 @@ class _Demonstration:
         if recording is not None:
             with programme.step("capture") as step:
                 recording.finish(director, step)
-
-    def _write_secret(self, path: Path) -> None:
-        path.touch(mode=0o600)
-        path.write_text(secrets.token_hex(32))
 
     def _clean(
         self,

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iketcp.config.secret_files import make_secret_file
 from iketcp.demo.certificates import write_certificates
 from iketcp.demo.scenery import EAST, SITES, WEST
 from iketcp.errors import ConfigurationError
@@ -56,9 +57,7 @@ def _write_user(folder: Path) -> None:
         ("password", password),
         ("users.toml", f'"{USER}" = "{password}"\n'),
     ):
-        path = folder / name
-        path.touch(mode=0o600)
-        path.write_text(text, "utf-8")
+        make_secret_file(folder / name, text.encode())
 
 
 def _write_certificates(folder: Path) -> None:

@@ -25,6 +25,7 @@ from OpenSSL import SSL, crypto
 
 from iketcp.eap.method import MSK_SIZE
 from iketcp.eap.packets import EapType
+from iketcp.net.openssl import CIPHERS_12, alternative_names, said
 
 PrivateKey = (
     rsa.RSAPrivateKey
@@ -39,7 +40,6 @@ COMMITMENT = b"\0"
 _KEY_MATERIAL_SIZE = 128
 _LABEL_13 = b"EXPORTER_EAP_TLS_Key_Material"
 _LABEL_12 = b"client EAP encryption"
-_CIPHERS_12 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 _READ_SIZE = 65536
 
 
@@ -115,7 +115,7 @@ class OpenSslEngine:
         except SSL.WantReadError:
             pass
         except SSL.Error as error:
-            self._fail(_reason(error))
+            self._fail(f"TLS: {said(error) or type(error).__name__}")
         return self._drain(connection)
 
     @property
@@ -185,7 +185,7 @@ class OpenSslEngine:
     def _context(self, credentials: TlsCredentials, at: datetime) -> SSL.Context:
         context = SSL.Context(SSL.TLS_METHOD)
         context.set_min_proto_version(SSL.TLS1_2_VERSION)
-        context.set_cipher_list(_CIPHERS_12)
+        context.set_cipher_list(CIPHERS_12)
         # in TLS 1.3 OpenSSL sends tickets all the same; they are of no use to anybody,
         # as this context, which alone could read them, is used once
         context.set_options(SSL.OP_NO_TICKET | SSL.OP_NO_RENEGOTIATION)
@@ -230,7 +230,8 @@ class OpenSslEngine:
             return False
         if depth or not self._server_names:
             return True
-        names = {n.lower() for n in _dns_names(certificate.to_cryptography())}
+        found = alternative_names(certificate.to_cryptography(), x509.DNSName)
+        names = {name.lower().encode() for name in found}
         if names & self._server_names:
             return True
         self._fail("the server's certificate is for another name")
@@ -248,12 +249,6 @@ def _exported(connection: SSL.Connection, is_13: bool) -> bytes:
     return material[:MSK_SIZE]
 
 
-def _reason(error: SSL.Error) -> str:
-    """Say in OpenSSL's words what failed; they are its own, not the other end's."""
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return f"TLS: {queue[0][-1]}" if queue else f"TLS: {type(error).__name__}"
-
-
 # --- names ----------------------------------------------------------------------------
 
 
@@ -265,35 +260,11 @@ def names_of(certificate: x509.Certificate) -> Iterable[bytes]:
 
     Source: RFC 5216 §5.2
     """
-    names = [*_mail_addresses(certificate), *_dns_names(certificate)]
+    kinds = (x509.RFC822Name, x509.DNSName)
+    names = [name for kind in kinds for name in alternative_names(certificate, kind)]
     if names:
-        return names
+        return [name.encode() for name in names]
     return [
         str(attribute.value).encode()
         for attribute in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     ]
-
-
-def _mail_addresses(certificate: x509.Certificate) -> list[bytes]:
-    names = _alternative_names(certificate)
-    if names is None:
-        return []
-    return [n.encode() for n in names.get_values_for_type(x509.RFC822Name)]
-
-
-def _dns_names(certificate: x509.Certificate) -> list[bytes]:
-    names = _alternative_names(certificate)
-    if names is None:
-        return []
-    return [n.encode() for n in names.get_values_for_type(x509.DNSName)]
-
-
-def _alternative_names(
-    certificate: x509.Certificate,
-) -> x509.SubjectAlternativeName | None:
-    """Find the extension; one that cannot be read is as good as none."""
-    try:
-        extensions = certificate.extensions
-        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None

@@ -63,7 +63,7 @@ class Connection(Protocol):
         ...
 
     def wait_and_receive(
-        self, size: int = ..., timeout_seconds: float | None = None
+        self, size: int = ..., deadline: float | None = None
     ) -> bytes | None:
         """Wait for octets; ``b""`` at the peer's end, ``None`` when told to stop.
 

@@ -82,9 +82,8 @@ def connect_through(
     while _END not in answer:
         if len(answer) > MAX_ANSWER:
             raise ProxyRefused("the proxy's answer has no end")
-        left = max(0.0, deadline - time.monotonic())
         try:
-            octets = carrier.wait_and_receive(MAX_ANSWER, left)
+            octets = carrier.wait_and_receive(MAX_ANSWER, deadline)
         except ConnectionBroken as error:
             raise ConnectionBroken(f"proxy: {error}") from error
         if octets is None:

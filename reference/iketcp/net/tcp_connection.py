@@ -223,9 +223,13 @@ class TcpConnection:
         with self._lock:
             has_room = self._queued <= self.queue_limit
             if not has_room:
-                self.dropped_batches += 1
-                self.dropped_octets += size
+                self._count_dropped(size)
             return has_room
+
+    def _count_dropped(self, size: int) -> None:
+        """Note a refusal; the caller holds the send lock."""
+        self.dropped_batches += 1
+        self.dropped_octets += size
 
     def _write(self, octets: bytes) -> bool:
         """Write at once and queue the rest; the caller holds the send lock."""
@@ -249,8 +253,7 @@ class TcpConnection:
         would_wait = self._queued + len(octets)
         is_beyond = would_wait > self.hard_limit
         if droppable and (is_beyond or self._queued > self.queue_limit):
-            self.dropped_batches += 1
-            self.dropped_octets += len(octets)
+            self._count_dropped(len(octets))
             return False
         if is_beyond:
             self._is_overrun = self._is_closing = True
@@ -306,7 +309,7 @@ class TcpConnection:
         self._returned = octets + self._returned
 
     def wait_and_receive(
-        self, size: int = 262144, timeout_seconds: float | None = None
+        self, size: int = 262144, deadline: float | None = None
     ) -> bytes | None:
         """Wait for octets, working off the send queue meanwhile; owner thread only.
 
@@ -314,8 +317,8 @@ class TcpConnection:
         ----------
         size : int
             The most octets to return.
-        timeout_seconds : float or None
-            How long to wait; None: for ever.
+        deadline : float or None
+            Until when to wait, by ``time.monotonic``, in seconds; None: for ever.
 
         Returns
         -------
@@ -334,9 +337,6 @@ class TcpConnection:
         if self._returned:
             octets, self._returned = self._returned[:size], self._returned[size:]
             return octets
-        deadline = None
-        if timeout_seconds is not None:
-            deadline = time.monotonic() + timeout_seconds
         with self._polling:
             while (events := self._wait(deadline)) is not None:
                 received = self._receive(size) if events & _READABLE else None

@@ -14,7 +14,7 @@ Source: RFC 9329 App. A, RFC 9329 App. B.1
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from hashlib import sha256
 from hmac import compare_digest
 from ipaddress import ip_address
@@ -24,12 +24,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
 from iketcp.errors import ConfigurationError
+from iketcp.net.openssl import CIPHERS_12, alternative_names
 from iketcp.net.tcp_connection import TcpConnection
 from iketcp.net.tls_connection import TlsConnection
 from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
-
-CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-"""Of TLS 1.2; those of TLS 1.3 are OpenSSL's. RFC 9329 App. A (RFC 9325)."""
 
 NULL_CIPHERS = b"eNULL:@SECLEVEL=0"
 """Integrity only, TLS 1.2 only [9329-A-null]."""
@@ -136,15 +134,15 @@ def _context(options: TlsOptions) -> SSL.Context:
     """
     context = SSL.Context(SSL.TLS_METHOD)
     is_null = options.is_null_allowed
-    if not (options.is_12_allowed or (options.is_13_allowed and not is_null)):
-        raise ConfigurationError("there is no version of TLS left to speak")
     is_13 = options.is_13_allowed and not is_null
+    if not (options.is_12_allowed or is_13):
+        raise ConfigurationError("there is no version of TLS left to speak")
     context.set_min_proto_version(
         SSL.TLS1_2_VERSION if options.is_12_allowed else SSL.TLS1_3_VERSION
     )
     context.set_max_proto_version(SSL.TLS1_3_VERSION if is_13 else SSL.TLS1_2_VERSION)
     try:
-        ciphers = NULL_CIPHERS + b":" + CIPHERS if is_null else CIPHERS
+        ciphers = NULL_CIPHERS + b":" + CIPHERS_12 if is_null else CIPHERS_12
         context.set_cipher_list(ciphers)
     except SSL.Error as error:
         raise ConfigurationError("this OpenSSL has no NULL cipher for TLS") from error
@@ -247,11 +245,9 @@ def is_for(certificate: x509.Certificate, name: str) -> bool:
         address = ip_address(name)
     except ValueError:
         wanted = name.rstrip(".").lower()
-        return any(_matches(pattern, wanted) for pattern in _host_names(certificate))
-    alternatives = _alternatives(certificate)
-    return alternatives is not None and address in alternatives.get_values_for_type(
-        x509.IPAddress
-    )
+        found = alternative_names(certificate, x509.DNSName)
+        return any(_matches(pattern.lower(), wanted) for pattern in found)
+    return address in alternative_names(certificate, x509.IPAddress)
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -259,19 +255,3 @@ def _matches(pattern: str, name: str) -> bool:
         return True
     first, _, rest = pattern.partition(".")
     return first == "*" and "." in rest and rest == name.partition(".")[2]
-
-
-def _host_names(certificate: x509.Certificate) -> Iterator[str]:
-    alternatives = _alternatives(certificate)
-    if alternatives is not None:
-        for name in alternatives.get_values_for_type(x509.DNSName):
-            yield name.lower()
-
-
-def _alternatives(certificate: x509.Certificate) -> x509.SubjectAlternativeName | None:
-    """Find the extension; one that cannot be read is as good as none."""
-    try:
-        extensions = certificate.extensions
-        return extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, ValueError):
-        return None

@@ -19,6 +19,7 @@ import time
 
 from OpenSSL import SSL
 
+from iketcp.net.openssl import said
 from iketcp.net.tcp_connection import ConnectionBroken, SocketAddress, TcpConnection
 
 _READ_SIZE = 1 << 14
@@ -140,9 +141,8 @@ class TlsConnection:
         deadline = time.monotonic() + timeout_seconds
         self._open(b"")
         while not self._is_shaken:
-            left = max(0.0, deadline - time.monotonic())
             try:
-                records = self._carrier.wait_and_receive(timeout_seconds=left)
+                records = self._carrier.wait_and_receive(deadline=deadline)
             except ConnectionBroken as error:
                 raise ConnectionBroken(f"TLS handshake: {error}") from error
             if records is None:
@@ -182,7 +182,7 @@ class TlsConnection:
             return self._flush()
 
     def wait_and_receive(
-        self, size: int = 262144, timeout_seconds: float | None = None
+        self, size: int = 262144, deadline: float | None = None
     ) -> bytes | None:
         """Wait for octets inside records; owner thread only.
 
@@ -202,7 +202,7 @@ class TlsConnection:
         """
         octets, self._opened = self._opened, b""
         while not octets and not self._is_ended:
-            records = self._carrier.wait_and_receive(size, timeout_seconds)
+            records = self._carrier.wait_and_receive(size, deadline)
             if not records:
                 return records
             octets = self._open(records)
@@ -225,7 +225,7 @@ class TlsConnection:
             except SSL.ZeroReturnError:
                 self._is_ended = True
             except SSL.Error as error:
-                reason = self.refusal or _reason(error)
+                reason = self.refusal or said(error) or "unexpected end of the records"
                 raise ConnectionBroken(f"TLS: {reason}") from error
             finally:
                 self._flush()
@@ -262,9 +262,3 @@ class TlsConnection:
         """Break the connection off with RST."""
         self._is_closed = True
         self._carrier.abort()
-
-
-def _reason(error: SSL.Error) -> str:
-    """Say in OpenSSL's words what failed; they are its own, not the peer's."""
-    queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return str(queue[0][-1]) if queue else "unexpected end of the records"

@@ -3,10 +3,12 @@
 Source: RFC 6290 §5.1
 """
 
+import contextlib
 import os
 import stat
 from pathlib import Path
 
+from iketcp.config.secret_files import make_secret_file
 from iketcp.errors import EnvironmentProblem
 from iketcp.ike.crash_detection import SECRET_SIZE
 
@@ -24,7 +26,8 @@ def read_crash_secret(path: Path) -> tuple[bytes, str | None]:
     Source: RFC 6290 §5.1, RFC 6290 §9.1
     """
     try:
-        _make_once(path)
+        with contextlib.suppress(FileExistsError):  # it stays as it is
+            make_secret_file(path, os.urandom(SECRET_SIZE))
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             secret = file.read(SECRET_SIZE + 1)
@@ -43,14 +46,3 @@ def read_crash_secret(path: Path) -> tuple[bytes, str | None]:
             f"tunnel; run: chmod 600 {path}"
         )
     return secret, None
-
-
-def _make_once(path: Path) -> None:
-    """Write a secret to a new file; one that is there stays as it is."""
-    try:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-        descriptor = os.open(path, flags, 0o600)
-    except FileExistsError:
-        return
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(os.urandom(SECRET_SIZE))

@@ -168,6 +168,14 @@ def rekey_ike(s: Script, is_ours: bool, label: str = "rekey") -> IkeRekey:
     return IkeRekey(request, response, new)
 
 
+def peer_rekeys_ike(s: Script) -> IkeRekey:
+    """Let the peer rekey the IKE SA on connection 1; both IKE SAs are there then."""
+    made = rekey_ike(s, is_ours=False)
+    s.held[0].ike.append(made.new.spis)
+    s.receive(1, made.request, sent=[(1, made.response)])
+    return made
+
+
 @dataclass(frozen=True, slots=True)
 class ChildRekey:
     """The two messages of a Child rekey, and what comes of it."""

@@ -9,6 +9,7 @@ from iketcp.vectorlib.mapping_exchanges import (
     INVALID_KE,
     Beginner,
     delete_ike,
+    peer_rekeys_ike,
     rekey_ike,
 )
 from iketcp.vectorlib.mapping_parts import INITIATOR, Piece, clear_message
@@ -112,9 +113,7 @@ def uninvited() -> Iterator[Script]:
         reaction="drop",
     )
     (old,) = s.sessions
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.receive(1, Beginner().request(), dropped="1 connection-in-use")
     s.receive(1, made.new.request(), sent=[(1, made.new.answer())])
     s.held[0].ike.remove(old.spis)

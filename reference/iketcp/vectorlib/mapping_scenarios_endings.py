@@ -16,6 +16,7 @@ from iketcp.vectorlib.mapping_exchanges import (
     delete_esp,
     delete_ike,
     notify,
+    peer_rekeys_ike,
     rekey_child,
     rekey_ike,
     sa_payload,
@@ -108,9 +109,7 @@ def rekeys() -> Iterator[Script]:
     req = "9329-6.1-rekey-share"
     s = up("the peer rekeys the IKE SA on the same connection", "Rekey", req)
     (old,) = s.sessions
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.hear(1)
     s.receive(1, made.new.request(), sent=[(1, made.new.answer())])
     s.held[0].ike.remove(old.spis)
@@ -129,9 +128,7 @@ def between_rekey_and_delete() -> Iterator[Script]:
         f"{req} 9329-6.1-recognise",
     )
     (old,) = s.sessions
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.knock(2)
     s.receive(2, old.request(), sent=[(2, old.answer())], on=2)
     s.ping(2)

@@ -5,7 +5,7 @@ Source: RFC 7296 §2.8, RFC 9329 §6.1, RFC 9329 §6.2
 
 from collections.abc import Iterator
 
-from iketcp.vectorlib.mapping_exchanges import delete_ike, rekey_ike
+from iketcp.vectorlib.mapping_exchanges import delete_ike, peer_rekeys_ike
 from iketcp.vectorlib.mapping_parts import PREFIX
 from iketcp.vectorlib.mapping_scenarios_originator import AT_ONCE, up
 from iketcp.vectorlib.mapping_script import Script
@@ -20,9 +20,7 @@ def rekey_answers() -> Iterator[Script]:
         spec="RFC 9329 §6.1, §6.2; RFC 7296 §2.8",
     )
     (old,) = s.sessions
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.lost(1, reconnect=AT_ONCE)
     s.open(2, sent=[(2, PREFIX), (2, old.asks())], on=2)
     s.receive(2, made.request, sent=[(2, made.response, True)])

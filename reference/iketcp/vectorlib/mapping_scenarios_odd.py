@@ -14,8 +14,8 @@ from iketcp.vectorlib.mapping_exchanges import (
     delete_esp,
     delete_ike,
     notify,
+    peer_rekeys_ike,
     rekey_child,
-    rekey_ike,
 )
 from iketcp.vectorlib.mapping_parts import (
     INFORMATIONAL,
@@ -223,9 +223,7 @@ def ends_with_all() -> Iterator[Script]:
         "9329-6.1-rekey-share 9329-6.1-delete 9329-6.1-linger",
         spec="RFC 9329 §6.1; RFC 7296 §2.8",
     )
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.held.clear()
     ask = made.new.request(delete_ike())
     s.receive(1, ask, sent=[(1, made.new.answer())])
@@ -241,9 +239,7 @@ def known() -> Iterator[Script]:
         "9329-6.1-rekey-share",
         spec="RFC 9329 §6.1; RFC 7296 §2.8",
     )
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.wish("liveness")  # our answer may not have come yet
     ask = made.new.request()
     s.receive(1, ask, sent=[(1, made.new.answer()), (1, made.new.asks())])

@@ -14,6 +14,7 @@ from iketcp.vectorlib.mapping_exchanges import (
     delete_ike,
     notify,
     our_beginning,
+    peer_rekeys_ike,
     rekey_child,
     rekey_ike,
 )
@@ -327,9 +328,7 @@ def still_originator() -> Iterator[Script]:
         f"9329-1.2-originator {req} 9329-6.1-rekey-share",
     )
     (old,) = s.sessions
-    made = rekey_ike(s, is_ours=False)
-    s.held[0].ike.append(made.new.spis)
-    s.receive(1, made.request, sent=[(1, made.response)])
+    made = peer_rekeys_ike(s)
     s.held[0].ike.remove(old.spis)
     s.receive(1, old.request(delete_ike()), sent=[(1, old.answer())])
     s.lost(1, reconnect=AT_ONCE)
