@@ -30,9 +30,12 @@ demo: $(VENV)/base.stamp
 	@echo "==> iketcp demo $(ARGS)"
 	@$(BIN)/iketcp demo $(ARGS)
 
+# As many workers as processors; each takes tests from the others when it has none left.
+PARALLEL := --numprocesses=auto --dist=worksteal
+
 test: $(VENV)/test.stamp
 	@echo "==> pytest $(ARGS)"
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@echo "==> ruff check, ruff format --check"
@@ -49,14 +52,14 @@ WITH_IO := cli control demo interop net peer tunnel outer
 
 coverage: $(VENV)/test.stamp
 	@echo "==> pytest --cov, pure floors only"
-	@$(BIN)/python -m pytest -q -m "not slow" --cov --cov-report=term \
+	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" --cov --cov-report=term \
 	  $(WITH_IO:%=--ignore-glob='tests/test_%*') $(ARGS)
 
 # strongSwan needs root here: network namespaces, TUN devices, its own sockets.
 interop: $(VENV)/test.stamp
 	@.ci/run packages
 	@echo "==> pytest, against strongSwan"
-	@$(BIN)/python -m pytest -q -p interop_table $(ARGS) tests/test_interop_strongswan_*.py
+	@$(BIN)/python -m pytest -q $(PARALLEL) -p interop_table $(ARGS) tests/test_interop_strongswan_*.py
 
 ci:
 	@.ci/run

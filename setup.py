@@ -19,6 +19,7 @@ TEST = [
     "jsonschema>=4.18",
     "pytest>=8.2",
     "pytest-cov>=5",
+    "pytest-xdist>=3.6",
     "scapy>=2.6",
 ]
 

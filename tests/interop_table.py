@@ -27,36 +27,51 @@ A scene counts only if it worked on both sides: what was agreed on is read from
 strongSwan's own list of SAs.
 """
 
-_results: dict[tuple[str, str], dict[str, bool]] = {}
+Table = dict[tuple[str, str], dict[str, bool]]
+
+_results: list[tuple[int, list[str], bool]] = []
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Number the tests: reports of several workers come in any order."""
+    for number, item in enumerate(items):
+        item.user_properties.append(("number", number))
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """Note what became of a test that has a place."""
-    place = dict(report.user_properties).get("interop")
-    if place is None or report.when != "call":
-        return
-    section, row, way = place
-    cells = _results.setdefault((section, row), {})
-    cells[way] = cells.get(way, True) and report.passed
+    properties = dict(report.user_properties)
+    if "interop" in properties and report.when == "call":
+        number, place = properties["number"], properties["interop"]
+        _results.append((number, place, report.passed))
 
 
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, exitstatus: int
+    terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config
 ) -> None:
     """Print the table, and write the page if all went well."""
     lines = list(_table())
     terminalreporter.write_line(f"strongSwan {strongswan_version()}")
     for line in lines:
         terminalreporter.write_line(line)
-    left_out = {"skipped", "deselected"} & terminalreporter.stats.keys()
-    if exitstatus == 0 and not left_out:
+    chosen = config.getoption("keyword") or config.getoption("markexpr")
+    if exitstatus == 0 and not chosen and "skipped" not in terminalreporter.stats:
         PAGE.write_text("\n".join([HEAD, *lines]) + "\n")
 
 
+def _cells() -> Table:
+    table: Table = {}
+    for _, (section, row, way), passed in sorted(_results):
+        cells = table.setdefault((section, row), {})
+        cells[way] = cells.get(way, True) and passed
+    return table
+
+
 def _table() -> Iterator[str]:
-    ways = list(dict.fromkeys(way for cells in _results.values() for way in cells))
+    table = _cells()
+    ways = list(dict.fromkeys(way for cells in table.values() for way in cells))
     section = ""
-    for (where, row), cells in _results.items():
+    for (where, row), cells in table.items():
         if where != section:
             if section:
                 yield ""

@@ -34,15 +34,17 @@ sys.exit(run_demo(options))
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Where temporary files go; whatever stays behind is found there."""
-    place = tmp_path / "temporary"
-    place.mkdir()
-    monkeypatch.setenv("TMPDIR", str(place))
-    monkeypatch.setattr(tempfile, "tempdir", None)
-    monkeypatch.setenv("COLUMNS", "140")
+def folder(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Where temporary files go; whatever stays behind is found there.
+
+    Its path is shorter than those of ``tmp_path``: the name of a socket has 107 octets.
+    """
     before = devices()
-    yield place
+    with tempfile.TemporaryDirectory() as place:
+        monkeypatch.setenv("TMPDIR", place)
+        monkeypatch.setattr(tempfile, "tempdir", None)
+        monkeypatch.setenv("COLUMNS", "140")
+        yield Path(place)
     assert devices() == before, "devices are left behind"
 
 
