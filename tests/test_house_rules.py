@@ -50,6 +50,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2 effects", ("effects",)),
     ("3 mapping", ("half_open", "mapping")),
     ("4 endpoint", ("endpoint",)),
+    ("4 relay", ("relay",)),
     ("5 sockets and devices", ("net",)),
     ("5 TLS in memory", ("eap.openssl",)),
     ("6 configuration", ("config",)),
@@ -58,7 +59,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("7 demo", ("demo",)),
     ("7 command line", ("status_view", "cli", "__main__")),
 )
-LAST_PURE_ROW = [name for name, _ in FLOORS].index("4 endpoint")
+LAST_PURE_ROW = [name for name, _ in FLOORS].index("4 relay")
 
 IMPURE = frozenset(
     {

@@ -1,0 +1,201 @@
+"""The relay before a UDP client: which source is which connection.
+
+Source: RFC 9329 §6.1
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from typing import Any
+
+from iketcp.effects import ConnectionId, Transmit
+from iketcp.ike.nat_detection import Path, Transport
+from iketcp.registry import ExchangeType
+from iketcp.relay.effects import Connect, RelayEffect
+from iketcp.relay.policy import RelayPolicy
+from iketcp.relay.tcp_originator import TcpOriginatorRelay
+from iketcp.stream import STREAM_PREFIX, MessageKind
+from relay_support import (
+    FIRST,
+    FIRST_ANSWER,
+    closed,
+    datagram,
+    esp,
+    frame,
+    ike,
+    sent_back,
+    told,
+    transmitted,
+)
+
+
+def path(
+    port: int = 4500, address: str = "192.0.2.1", is_encapsulated: bool = True
+) -> Path:
+    """Where a client's datagrams come from."""
+    kind = Transport.UDP_ENCAPSULATION if is_encapsulated else Transport.UDP
+    ours = 4500 if is_encapsulated else 500
+    here = ip_address("198.51.100.1")
+    return Path(here, ours, ip_address(address), port, kind)
+
+
+class Relayed:
+    """A relay and its clock."""
+
+    def __init__(self, **policy: Any) -> None:
+        self.relay = TcpOriginatorRelay(RelayPolicy(**policy))
+        self.now = 0.0
+
+    def hear(self, *datagrams: bytes, way: Path | None = None) -> list[RelayEffect]:
+        """A client says something."""
+        return self.relay.datagrams_received(way or path(), datagrams, self.now)
+
+    def begin(self, way: Path | None = None) -> ConnectionId:
+        """A client says its first message; returns the connection that is wanted."""
+        (effect,) = self.hear(datagram(FIRST), way=way)
+        assert isinstance(effect, Connect)
+        return effect.connection
+
+    def feed(self, id: ConnectionId, *messages: bytes) -> list[RelayEffect]:
+        """The connection delivers messages."""
+        octets = b"".join(map(frame, messages))
+        return self.relay.octets_received(id, octets, self.now)
+
+    def lose(self, id: ConnectionId) -> list[RelayEffect]:
+        """The connection is gone."""
+        return self.relay.connection_lost(id, "lost", self.now)
+
+    def wait(self, seconds: float) -> list[RelayEffect]:
+        """Time passes."""
+        self.now += seconds
+        return self.relay.time_passed(self.now)
+
+
+def test_a_source_is_a_connection() -> None:
+    """RFC 9329 §4: the prefix comes first, then what has waited, then the rest."""
+    relayed = Relayed()
+    id = relayed.begin()
+    assert relayed.hear(esp()) == []
+    effects = relayed.relay.connected(id)
+    assert isinstance(effects[0], Transmit)
+    assert effects[0].octets == STREAM_PREFIX
+    assert transmitted(effects) == [
+        (id, (MessageKind.IKE, FIRST)),
+        (id, (MessageKind.ESP, esp())),
+    ]
+    assert transmitted(relayed.hear(esp(9))) == [(id, (MessageKind.ESP, esp(9)))]
+    effects = relayed.feed(id, datagram(FIRST_ANSWER), b"\xff", b"", esp(7))
+    assert sent_back(effects) == [datagram(FIRST_ANSWER), esp(7)]
+
+
+def test_two_sources_are_two_connections() -> None:
+    """One address with two ports is two clients, for there may be a NAT."""
+    relayed = Relayed()
+    assert relayed.begin() != relayed.begin(path(4501))
+
+
+def test_port_500_is_ike_alone() -> None:
+    """RFC 7296 §2.23: no marker there, and no ESP."""
+    relayed = Relayed()
+    way = path(500, is_encapsulated=False)
+    ((connect),) = relayed.hear(FIRST, way=way)
+    assert isinstance(connect, Connect)
+    id = connect.connection
+    effects = relayed.relay.connected(id)
+    assert transmitted(effects) == [(id, (MessageKind.IKE, FIRST))]
+    effects = relayed.feed(id, datagram(FIRST_ANSWER), esp())
+    assert sent_back(effects) == [FIRST_ANSWER]
+    reason = "message that no datagram to this port can hold"
+    assert relayed.relay.counters.dropped == {reason: 1}
+
+
+def test_what_says_nothing_begins_nothing() -> None:
+    """RFC 3948 §2.3: keepalives and garbage make no connection."""
+    relayed = Relayed()
+    assert relayed.hear(b"\xff", b"", b"abc") == []
+    assert relayed.relay.lines == {}
+    assert relayed.relay.counters.dropped["unparseable datagram"] == 1
+
+
+def test_little_waits_for_a_connection() -> None:
+    relayed = Relayed(waiting_octets=40)
+    id = relayed.begin()
+    relayed.hear(esp(1, bytes(100)), esp(2, b""))
+    assert [m for _, m in transmitted(relayed.relay.connected(id))] == [
+        (MessageKind.IKE, FIRST),
+        (MessageKind.ESP, esp(2, b"")),
+    ]
+    dropped = relayed.relay.counters.dropped
+    assert dropped == {"datagram before the connection was there": 1}
+
+
+def test_a_lost_connection_is_made_again() -> None:
+    """RFC 9329 §6.1: when the source next says something."""
+    relayed = Relayed()
+    id = relayed.begin()
+    relayed.relay.connected(id)
+    relayed.now += 10.0
+    assert told(relayed.lose(id)) == ["connection-closed"]
+    assert relayed.lose(id) == []
+    again = relayed.begin()
+    assert again != id
+    assert relayed.feed(id, esp()) == []
+    assert relayed.relay.connected(id) == []
+    assert transmitted(relayed.relay.connected(again))
+
+
+def test_short_connections_are_not_made_in_haste() -> None:
+    """Where nobody listens, a flood of datagrams is no flood of connections."""
+    relayed = Relayed()
+    relayed.lose(relayed.begin())
+    assert relayed.hear(datagram(FIRST), datagram(FIRST)) == []
+    assert relayed.relay.counters.dropped == {
+        "datagram that found no way": 1,
+        "datagram of a source without connection": 2,
+    }
+    relayed.wait(1.0)
+    relayed.begin()
+
+
+def test_strangers_are_few() -> None:
+    """A source can be made up by anybody, until the TCP Responder has answered it."""
+    relayed = Relayed(half_open_address_limit=1)
+    id = relayed.begin()
+    relayed.relay.connected(id)
+    assert relayed.hear(datagram(FIRST), way=path(4501)) == []
+    relayed.feed(id, datagram(FIRST_ANSWER))
+    assert relayed.hear(datagram(FIRST), way=path(4501)) == []
+    relayed.feed(id, datagram(ike(ExchangeType.IKE_AUTH)))
+    relayed.begin(path(4501))
+    assert relayed.relay.strangers.refused == 2
+    assert closed(relayed.wait(30.0)) == {2: "no answer to this client in time"}
+
+
+def test_idle_sources_lose_their_connection() -> None:
+    """A keepalive shows that the client is there."""
+    relayed = Relayed(idle_seconds=100.0)
+    id = relayed.begin()
+    relayed.relay.connected(id)
+    relayed.feed(id, esp())
+    relayed.wait(99.0)
+    assert relayed.hear(b"\xff") == []
+    assert closed(relayed.wait(99.0)) == {}
+    assert closed(relayed.wait(1.0)) == {id: "idle"}
+
+
+def test_a_broken_stream_closes() -> None:
+    relayed = Relayed()
+    id = relayed.begin()
+    relayed.relay.connected(id)
+    effects = relayed.relay.octets_received(id, b"\x00\x01", relayed.now)
+    assert closed(effects) == {id: "Length is 1"}
+
+
+def test_no_source_begins_at_the_end() -> None:
+    """Those that are known go on."""
+    relayed = Relayed()
+    id = relayed.begin()
+    relayed.relay.connected(id)
+    relayed.relay.is_taking_sources = False
+    assert relayed.hear(datagram(FIRST), way=path(4501)) == []
+    assert transmitted(relayed.hear(esp()))
