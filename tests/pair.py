@@ -377,13 +377,20 @@ class Pair:
                 kept[name, sa.spi_i] = sa.protection or kept.get((name, sa.spi_i))
             return kept.get((name, spi_i))
 
+        def before(header: Header) -> IkeProtection | None:
+            """Find the keys that an answer came under, if the sender has others now."""
+            for sa, _ in self.side(sender).endpoint.tables.ike_sas.values():
+                if header.is_response and sa.spi_i == header.spi_i:
+                    return sa.intermediate and sa.intermediate.former_protection
+            return None
+
         def tap(name: str, id: ConnectionId, octets: bytes) -> bytes:
             if name != sender or octets[2:6] != NON_ESP_MARKER:
                 return octets
             message = decode_message(octets[6:])
             header, payloads = message.header, message.payloads
             opening = protection(self.other(sender), header.spi_i)
-            sealing = protection(sender, header.spi_i)
+            sealing = before(header) or protection(sender, header.spi_i)
             if opening is not None:
                 payloads = opening.open(message, octets[6:])
             changed = change(header, payloads)

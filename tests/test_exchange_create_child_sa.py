@@ -7,6 +7,7 @@ import pytest
 
 from iketcp.child_sa import ChildSaParameters
 from iketcp.effects import ChildSaRemoved, IkeKeysDerived
+from iketcp.ike.child_record import Child
 from iketcp.ike.exchanges import create_child_sa
 from iketcp.ike.exchanges.create_child_sa import MAX_CHILDREN, CreateChild, RekeyChild
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
@@ -19,7 +20,6 @@ from iketcp.ike.payloads import (
     SaPayload,
     TsPayload,
 )
-from iketcp.ike.sa import Child
 from iketcp.registry import ExchangeType, KeyExchangeMethod, NotifyType
 from iketcp.selectors import TrafficSelector
 from pair import EAST, WEST, Pair, child_policy, ike_policy, ipv4_packet

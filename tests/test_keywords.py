@@ -80,6 +80,23 @@ IKE_CASES = {
         (KE, KeyExchangeMethod.ML_KEM_1024, None),
         (KE, KeyExchangeMethod.CURVE25519, None),
     ),
+    "aes256gcm16-prfsha256-ke3_none-x25519-ke3_x448-ke1_mlkem768": (
+        (ENCR, GCM, 256),
+        (PRF, PseudorandomFunction.PRF_HMAC_SHA2_256, None),
+        (KE, KeyExchangeMethod.CURVE25519, None),
+        (TransformType.ADDKE1, KeyExchangeMethod.ML_KEM_768, None),
+        (TransformType.ADDKE3, KeyExchangeMethod.NONE, None),
+        (TransformType.ADDKE3, KeyExchangeMethod.CURVE448, None),
+    ),
+    "aes256gcm16-prfsha256-x25519-x448-ke1_x25519-ke2_x448-ke2_none": (
+        (ENCR, GCM, 256),
+        (PRF, PseudorandomFunction.PRF_HMAC_SHA2_256, None),
+        (KE, KeyExchangeMethod.CURVE25519, None),
+        (KE, KeyExchangeMethod.CURVE448, None),
+        (TransformType.ADDKE1, KeyExchangeMethod.CURVE25519, None),
+        (TransformType.ADDKE2, KeyExchangeMethod.CURVE448, None),
+        (TransformType.ADDKE2, KeyExchangeMethod.NONE, None),
+    ),
     "aes192-sha256-sha384-prfsha512-modp4096": (
         (ENCR, EncryptionAlgorithm.ENCR_AES_CBC, 192),
         (INTEG, IntegrityAlgorithm.AUTH_HMAC_SHA2_256_128, None),
@@ -192,6 +209,14 @@ def test_case_and_space_do_not_matter() -> None:
             "'aes256gcm16iiv' has no place in an IKE proposal: it takes its IV from "
             "the sequence number, and IKE messages have none",
         ),
+        (
+            "aes256gcm16-prfsha256-x25519-ke1_x25519",
+            "no key exchange method may serve twice",
+        ),
+        (
+            "aes256gcm16-prfsha256-x25519-x448-ke1_x25519-ke2_x448",
+            "no key exchange method may serve twice",
+        ),
         ("aes128-sha256-@@@@", "'@@@@' is not a keyword"),
         ("aes128--sha256", "a keyword is missing before or after a hyphen"),
         ("", "a keyword is missing before or after a hyphen"),
@@ -218,6 +243,10 @@ def test_ike_refusals(text: str, sentence: str) -> None:
             "'chacha20poly1305' protects integrity by itself; leave 'sha512' out",
         ),
         ("x25519", "an encryption keyword such as aes256gcm16 is missing"),
+        (
+            "aes256gcm16-x25519-ke1_mlkem768",
+            "in Child SAs additional key exchanges are not built yet",
+        ),
     ],
 )
 def test_esp_refusals(text: str, sentence: str) -> None:

@@ -43,6 +43,11 @@ preferred first. Several proposals make an array, the most preferred first.
 - For a Child SA: encryption. A key exchange keyword asks for perfect forward secrecy
   on rekeying; without one there is none. With neither `esn` nor `noesn`, both extended
   and plain sequence numbers are offered and accepted, extended ones first.
+- `ke1_` to `ke7_` before a key exchange keyword ask for additional key exchanges, done
+  one after the other in this order: in `x25519-ke1_mlkem768` the keys stay secret as
+  long as one of the two methods does. Keywords of one number are alternatives, and
+  `ke1_none` among them says that this one may be left out. No method serves twice. For
+  an IKE SA only, when it is set up; what it makes keeps its keys in rekeys.
 - AES in CBC and CTR mode needs an integrity keyword. The combined-mode ciphers, GCM
   and ChaCha20-Poly1305, take none, and so they cannot share a proposal with the
   others.
@@ -55,8 +60,8 @@ _TYPES = {
     TransformType.ENCR: "encryption",
     TransformType.INTEG: "integrity",
     TransformType.PRF: "pseudorandom function (PRF), IKE SAs only",
-    TransformType.KE: "key exchange",
     TransformType.ESN: "sequence numbers, Child SAs only",
+    TransformType.KE: "key exchange",
 }
 
 
@@ -115,6 +120,7 @@ def _keywords() -> Iterator[str]:
     for kind, name in _TYPES.items():
         words = [f"`{word}`" for word, t in KEYWORDS.items() if t.type == kind]
         yield f"| {name} | {', '.join(words)} |"
+    yield "| additional key exchange | `ke1_` to `ke7_` and one of these, or `none` |"
     yield "\nOther spellings:\n"
     yield ", ".join(f"`{alias}` = `{word}`" for alias, word in ALIASES.items()) + ".\n"
     yield "Refused:\n"

@@ -47,6 +47,7 @@ from iketcp.ike.message import Message, decode_message
 from iketcp.ike.message_window import SentRequest
 from iketcp.ike.outputs import MessageAccepted, SendMessage
 from iketcp.ike.payloads import SkfPayload, SkPayload
+from iketcp.ike.reception import protection_for
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
 from iketcp.ike.states import IkeState
 from iketcp.registry import ExchangeType
@@ -254,10 +255,11 @@ class IkeMessages:
         if not isinstance(last, SkPayload | SkfPayload):
             return False
         for sa in session.ike_sas:
-            if sa.protection is None or not _names(sa, message.header):
+            protection = protection_for(sa, message.header)
+            if protection is None or not _names(sa, message.header):
                 continue
             try:
-                sa.protection.open_content(last, octets)
+                protection.open_content(last, octets)
             except IntegrityError:
                 return False
             except IketcpError:

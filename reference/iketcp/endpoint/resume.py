@@ -20,11 +20,12 @@ from iketcp.crypto.suite import Suite
 from iketcp.effects import Effect
 from iketcp.endpoint.endpoint import Endpoint
 from iketcp.endpoint.tables import IkeSession
+from iketcp.ike.child_record import Child
 from iketcp.ike.exchanges.child import install
 from iketcp.ike.keys import IkeKeys
 from iketcp.ike.lifetime import LifetimeWatch
 from iketcp.ike.nat_detection import Path
-from iketcp.ike.sa import Child, IkeSa
+from iketcp.ike.sa import IkeSa
 from iketcp.ike.states import IkeEvent
 
 

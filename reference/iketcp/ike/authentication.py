@@ -13,6 +13,7 @@ Source: RFC 7296 §2.15
 Source: RFC 7427 §3
 Source: RFC 7619 §2
 Source: RFC 7670 §3
+Source: RFC 9242 §3.3.2
 """
 
 from __future__ import annotations
@@ -93,11 +94,15 @@ def _sk_p(sa: IkeSa, is_ours: bool) -> bytes:
 
 
 def _octets_of(sa: IkeSa, identity: IdPayload, is_ours: bool) -> bytes:
-    """Return what one side signs; the initiator's with Nr and SK_pi."""
+    """Return what one side signs; the initiator's with Nr and SK_pi.
+
+    Source: RFC 7296 §2.15, RFC 9242 §3.3.2
+    """
     nonce = sa.nr if sa.is_original_initiator == is_ours else sa.ni
     message = sa.local_init_message if is_ours else sa.remote_init_message
     sk_p = _sk_p(sa, is_ours)
-    return signed_octets(_prf(sa), message, nonce, sk_p, identity.encode_body())
+    octets = signed_octets(_prf(sa), message, nonce, sk_p, identity.encode_body())
+    return octets if sa.intermediate is None else octets + sa.intermediate.int_auth
 
 
 # --- ours ----------------------------------------------------------------------------

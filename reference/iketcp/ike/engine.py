@@ -36,6 +36,13 @@ from iketcp.ike.exchanges.create_child_sa import (
 )
 from iketcp.ike.exchanges.eap_rounds import EapRound, answer_eap_round
 from iketcp.ike.exchanges.ike_auth import IkeAuth, answer_ike_auth
+from iketcp.ike.exchanges.ike_intermediate import (
+    IkeIntermediate,
+    answer_ike_intermediate,
+    forget_former_keys,
+    is_awaited,
+    turn_keys,
+)
 from iketcp.ike.exchanges.ike_sa_init import IkeSaInit
 from iketcp.ike.exchanges.informational import (
     CheckLiveness,
@@ -193,6 +200,7 @@ def _take_request(sa: IkeSa, request: Received, now: float) -> None:
         The exchange has no place before authentication.
     """
     _check_authenticated(sa, request.header)
+    forget_former_keys(sa)
     _accepted(sa, request, now)
     try:
         payloads = _answer(sa, request, now)
@@ -200,6 +208,7 @@ def _take_request(sa: IkeSa, request: Received, now: float) -> None:
         _refuse(sa, request.header, error)
         return
     sa.send_response(request.header.exchange_type, payloads)
+    turn_keys(sa)
     reason = ends_ike_sa(sa, request)
     if reason is not None:
         if sa.exchange is not None:
@@ -211,15 +220,20 @@ def _take_request(sa: IkeSa, request: Received, now: float) -> None:
 def _check_authenticated(sa: IkeSa, header: Header) -> None:
     """Let nothing but IKE_AUTH by while a peer is not authenticated.
 
-    Source: RFC 7296 §1.2
+    Before it come the exchanges that were agreed on, each of them and no others.
+
+    Source: RFC 7296 §1.2, RFC 9242 §3.2
     """
-    if sa.state is IkeState.IKE_AUTH_SENT:
+    if sa.state in (IkeState.INTERMEDIATE_SENT, IkeState.IKE_AUTH_SENT):
         raise MessageIdError("a request of a peer that has not answered IKE_AUTH")
-    is_awaited = sa.state is IkeState.IKE_SA_INIT_ANSWERED
+    if sa.state is not IkeState.IKE_SA_INIT_ANSWERED:
+        return
     if sa.eap is not None and header.exchange_type == ExchangeType.INFORMATIONAL:
         return  # the initiator says that it gives up. RFC 7296 §2.21.2
-    if is_awaited and header.exchange_type != ExchangeType.IKE_AUTH:
-        raise MessageIdError("only IKE_AUTH may follow IKE_SA_INIT")
+    intermediate, auth = ExchangeType.IKE_INTERMEDIATE, ExchangeType.IKE_AUTH
+    awaited = intermediate if is_awaited(sa) else auth
+    if header.exchange_type != awaited:
+        raise MessageIdError(f"only {awaited.name} may come now")
 
 
 def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
@@ -240,6 +254,8 @@ def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         return answer_informational(sa, request, now)
     if sa.eap is not None:
         return answer_eap_round(sa, request, now)
+    if is_awaited(sa):
+        return answer_ike_intermediate(sa, request, now)
     if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
         return answer_ike_auth(sa, request, now)
     if exchange != ExchangeType.CREATE_CHILD_SA:
@@ -255,10 +271,10 @@ def _refuse(sa: IkeSa, header: Header, error: IketcpError) -> None:
     """Answer a request with the Notify of what went wrong.
 
     A malformed request ends the IKE SA, never the TCP connection [9329-6.1-syntax]. One
-    with an unknown critical payload fails its exchange; so does what policy refuses. In
-    IKE_AUTH either ends the IKE SA, which is not authenticated yet.
+    with an unknown critical payload fails its exchange; so does what policy refuses. Up
+    to IKE_AUTH either ends the IKE SA, which is not authenticated yet.
 
-    Source: RFC 7296 §2.21.2, RFC 7296 §2.21.3, RFC 9329 §6.1
+    Source: RFC 7296 §2.21.2, RFC 7296 §2.21.3, RFC 9242 §3.4, RFC 9329 §6.1
     """
     notify = error.notify or NotifyType.INVALID_SYNTAX
     spi = error.spi if isinstance(error, ChildSaNotFoundError) else b""
@@ -329,10 +345,10 @@ def _exchange_failed(
 ) -> None:
     """React to a response that failed its exchange, by the error's kind and scope.
 
-    Source: RFC 7296 §2.21
+    Source: RFC 7296 §2.21, RFC 9242 §3.4
     """
     sa.emit(Note("exchange-failed", {"reason": str(error)}))
-    if isinstance(exchange, IkeSaInit):
+    if isinstance(exchange, IkeSaInit | IkeIntermediate):
         sa.close(str(error))
     elif isinstance(exchange, IkeAuth):
         _authentication_failed(sa, error, now)

@@ -40,7 +40,8 @@ _IP_HEADER_SIZES = {4: 20, 6: 40}
 _UDP_HEADER_SIZE = 8
 _MARKER_SIZE = 4
 _GENERIC_SIZE = 4
-_NUMBERS_SIZE = 4
+NUMBERS_SIZE = 4
+"""Octets of Fragment Number and Total Fragments. Source: RFC 7383 §2.5."""
 
 MAX_FRAGMENTS = 256
 """Choice: of one message that is being put together. Source: RFC 7383 §5."""
@@ -110,7 +111,7 @@ def seal_in_pieces(
     first_room = room - len(encode_chain(leading)[1])
     if protection.sealed_size(len(content)) <= first_room:
         return (protection.seal(header, payloads, leading),)
-    pieces = _cut(protection, content, first_room - _NUMBERS_SIZE, room - _NUMBERS_SIZE)
+    pieces = _cut(protection, content, first_room - NUMBERS_SIZE, room - NUMBERS_SIZE)
     messages = []
     for number, piece in enumerate(pieces, 1):
         is_first = number == 1
@@ -146,6 +147,8 @@ class Whole:
     """Type of the first payload inside, 8 bits."""
     content: bytes = field(repr=False)
     """The chain of payloads, not yet decoded."""
+    head: bytes = b""
+    """What stood before content in the first fragment, if it was given."""
 
 
 class Reassembly:
@@ -162,6 +165,7 @@ class Reassembly:
         self._header: Header | None = None
         self._total = 0
         self._first_inner_type = 0
+        self._head = b""
         self._pieces: dict[int, bytes] = {}
         self.deadline: float | None = None
         """When what is here is dropped, in seconds; ``None``: there is nothing."""
@@ -173,7 +177,7 @@ class Reassembly:
     def clear(self) -> None:
         """Forget all fragments."""
         self._header, self._total, self.deadline = None, 0, None
-        self._pieces = {}
+        self._pieces, self._head = {}, b""
 
     def expire(self, now: float) -> None:
         """Forget an incomplete message that had its time. Source: RFC 7383 §2.6."""
@@ -204,7 +208,12 @@ class Reassembly:
             raise FragmentError("a fragment that is here already")
 
     def add(
-        self, header: Header, fragment: SkfPayload, content: bytes, deadline: float
+        self,
+        header: Header,
+        fragment: SkfPayload,
+        content: bytes,
+        deadline: float,
+        head: bytes = b"",
     ) -> Whole | None:
         """Keep an authentic fragment that passed :meth:`check`.
 
@@ -217,6 +226,9 @@ class Reassembly:
             What was in it, decrypted; may be empty.
         deadline : float
             When the set is given up, in seconds, if this is the first of it.
+        head : bytes
+            What stood before it, up to its generic header; the first fragment's is
+            kept. Source: RFC 9242 §3.3.2
 
         Returns
         -------
@@ -243,11 +255,11 @@ class Reassembly:
             )
         self._pieces[fragment.fragment_number] = content
         if fragment.fragment_number == 1:
-            self._first_inner_type = fragment.first_inner_type
+            self._first_inner_type, self._head = fragment.first_inner_type, head
         if len(self._pieces) < self._total:
             return None
         in_order = (self._pieces[number] for number in range(1, self._total + 1))
-        whole = Whole(self._first_inner_type, b"".join(in_order))
+        whole = Whole(self._first_inner_type, b"".join(in_order), self._head)
         self.clear()
         return whole
 

@@ -15,8 +15,10 @@ ESP       needed          needed unless combined-mode     none         optional 
 
 .. [1] Left out beside an integrity keyword, the PRF is HMAC with the same hash.
 
-Additional key exchanges (``x25519-ke1_mlkem768``) have keywords, too; as the exchanges
-in which they take place are not built yet, they are refused.
+``ke1_`` to ``ke7_`` before a key exchange keyword ask for additional key exchanges, one
+of each number and in this order: ``x25519-ke1_mlkem768`` makes keys that stay secret as
+long as one of the two methods does. ``ke1_none`` among them says that it may be left
+out. They are for the IKE SA; in Child SAs they are not built yet.
 
 Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.3
@@ -264,8 +266,8 @@ def parse_ike_proposal(text: str, number: int = 1) -> Proposal:
     ConfigurationError
         A keyword is unknown, refused, repeated or foreign to IKE; ciphers of both
         kinds are mixed; encryption, integrity, PRF or key exchange is missing; an
-        integrity keyword stands beside combined-mode ciphers; a key exchange is
-        additional; or the OpenSSL at hand lacks its method.
+        integrity keyword stands beside combined-mode ciphers; key exchanges cannot be
+        told apart; or the OpenSSL at hand lacks their method.
 
     Source: RFC 7296 §3.3.3, RFC 5282 §8, RFC 8750 §7
     """
@@ -325,6 +327,10 @@ def parse_esp_proposal(text: str, number: int = 1) -> Proposal:
     """
     groups = _group(text, ProtocolId.ESP)
     _check_integrity(text, groups)
+    for kind in ADDITIONAL_KEY_EXCHANGES:
+        if groups[kind]:
+            reason = "in Child SAs additional key exchanges are not built yet"
+            raise _refused(text, reason)
     if not groups[TransformType.ESN]:
         groups[TransformType.ESN] = [KEYWORDS["esn"], KEYWORDS["noesn"]]
     _check_key_exchanges(text, groups)
@@ -408,10 +414,11 @@ def _check_key_exchanges(text: str, groups: _Groups) -> None:
 
     Source: RFC 9370 §2.2.1
     """
-    for kind in ADDITIONAL_KEY_EXCHANGES:
-        if groups[kind]:
-            raise _refused(text, "additional key exchanges are not built yet")
-    methods = groups[TransformType.KE]
+    kinds = (TransformType.KE, *ADDITIONAL_KEY_EXCHANGES)
+    options = [groups[kind] for kind in kinds if groups[kind]]
+    if not _are_distinct(options):
+        raise _refused(text, "no key exchange method may serve twice")
+    methods = [t for kind in kinds for t in groups[kind]]
     kems = [t for t in methods if t.id in key_encapsulation.PARAMETER_SETS]
     if kems and not key_encapsulation.is_available():
         raise _refused(
@@ -419,6 +426,22 @@ def _check_key_exchanges(text: str, groups: _Groups) -> None:
             f"{_first(kems)} needs OpenSSL 3.5 or later, which the installed "
             "'cryptography' was not built with",
         )
+
+
+def _are_distinct(
+    options: Sequence[Sequence[Transform]], taken: frozenset[int] = frozenset()
+) -> bool:
+    """Tell whether one of each can be had without taking a method twice.
+
+    Source: RFC 9370 §2.2.1
+    """
+    if not options:
+        return True
+    return any(
+        _are_distinct(options[1:], taken | {t.id} - {KeyExchangeMethod.NONE})
+        for t in options[0]
+        if t.id not in taken
+    )
 
 
 def _first(transforms: Sequence[Transform]) -> str:

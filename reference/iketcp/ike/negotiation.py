@@ -83,32 +83,39 @@ def without_key_exchange(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
     )
 
 
-def offers_additional(proposals: Iterable[Proposal]) -> bool:
-    """Tell whether a proposal has an additional key exchange. RFC 9370 §2.2.1."""
-    return any(_is_additional(t) for p in proposals for t in p.transforms)
-
-
-def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
-    """Leave only what goes without an additional key exchange.
-
-    For an initiator that does not know the exchange in which they take place: what it
-    offers as NONE, too, stays; a proposal that must have one goes.
+def has_additional(proposal: Proposal) -> bool:
+    """Tell whether a proposal knows additional key exchanges, be it only as NONE.
 
     Source: RFC 9370 §2.2.1
     """
-    left = []
-    for proposal in proposals:
-        kept = tuple(t for t in proposal.transforms if not _is_additional(t))
-        if {t.type for t in kept} == {t.type for t in proposal.transforms}:
-            left.append(proposal.with_transforms(kept))
-    return tuple(left)
+    return any(t.type in ADDITIONAL_KEY_EXCHANGES for t in proposal.transforms)
 
 
-def _is_additional(transform: Transform) -> bool:
-    """Tell a method of an additional key exchange; NONE is none."""
-    return (
-        transform.type in ADDITIONAL_KEY_EXCHANGES
-        and transform.id != KeyExchangeMethod.NONE
+def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
+    """Pass over proposals with an additional key exchange, even where NONE will do.
+
+    For an IKE_SA_INIT whose initiator does not offer the exchange in which they take
+    place: to it they are transforms of an unknown type.
+
+    Source: RFC 9370 §2.2.1, RFC 7296 §3.3.6
+    """
+    return tuple(p for p in proposals if not has_additional(p))
+
+
+def without_additional_transforms(
+    proposals: Iterable[Proposal],
+) -> tuple[Proposal, ...]:
+    """Drop every additional key exchange, and keep the proposals.
+
+    For a rekey, whose keys come from the old SA's, which had them.
+
+    Source: RFC 9370 §2.2.4
+    """
+    return tuple(
+        p.with_transforms(
+            tuple(t for t in p.transforms if t.type not in ADDITIONAL_KEY_EXCHANGES)
+        )
+        for p in proposals
     )
 
 

@@ -183,9 +183,7 @@ class IkeProtection:
 
         Source: RFC 7296 §3.14, RFC 7296 §2.21.3
         """
-        payload = message.payloads[-1] if message.payloads else None
-        if not isinstance(payload, SkPayload):
-            raise IntegrityError("no Encrypted payload")
+        payload = encrypted_payload(message)
         content = self.open_content(payload, octets)
         return decode_chain(payload.first_inner_type, Reader(content))
 
@@ -221,3 +219,19 @@ class IkeProtection:
                 f"Pad Length {plaintext[-1]} in {len(plaintext)} octets"
             )
         return plaintext[:size]
+
+
+def encrypted_payload(message: Message) -> SkPayload:
+    """Return the Encrypted payload of a message, which stands last.
+
+    Raises
+    ------
+    IntegrityError
+        There is none.
+
+    Source: RFC 7296 §3.14
+    """
+    payload = message.payloads[-1] if message.payloads else None
+    if not isinstance(payload, SkPayload):
+        raise IntegrityError("no Encrypted payload")
+    return payload

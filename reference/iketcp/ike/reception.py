@@ -13,6 +13,7 @@ message; it proves nothing about the connection it came on.
 Source: RFC 7296 §2.1
 Source: RFC 7296 §2.3
 Source: RFC 7383 §2.6
+Source: RFC 9242 §3.3
 Source: RFC 9329 §6.1
 """
 
@@ -25,16 +26,17 @@ from iketcp.errors import (
     MessageIdError,
     UnsupportedCriticalPayloadError,
 )
-from iketcp.ike.fragments import Reassembly, Whole, check_numbers
+from iketcp.ike.fragments import NUMBERS_SIZE, Reassembly, Whole, check_numbers
 from iketcp.ike.header import HEADER_SIZE, Header
+from iketcp.ike.intermediate import authenticated_form, head_as_whole
 from iketcp.ike.message import Message, decode_chain
 from iketcp.ike.message_window import RequestKind
 from iketcp.ike.outputs import SendMessage
 from iketcp.ike.payloads import SkfPayload
-from iketcp.ike.protection import IkeProtection
+from iketcp.ike.protection import IkeProtection, encrypted_payload
 from iketcp.ike.sa import Exchange, IkeSa, Received
 from iketcp.octets import Reader
-from iketcp.registry import PayloadType
+from iketcp.registry import ExchangeType, PayloadType
 
 
 def take_in(sa: IkeSa, message: Message, octets: bytes, now: float) -> Received | None:
@@ -88,15 +90,57 @@ def _open(sa: IkeSa, message: Message, octets: bytes) -> Received:
 
     Source: RFC 7296 §1.2, RFC 7296 §3.14
     """
-    if sa.protection is None:
-        if not message.header.is_response:
+    header, protection = message.header, protection_for(sa, message.header)
+    if protection is None:
+        if not header.is_response:
             raise MessageIdError("a request before any key")
-        return Received(message.header, message.payloads, octets)
+        return Received(header, message.payloads, octets)
+    outer = encrypted_payload(message)
+    head = octets[: len(octets) - len(outer.body)]
     try:
-        payloads = sa.protection.open(message, octets)
+        content = protection.open_content(outer, octets)
+        return _read(header, head, outer.first_inner_type, content, octets)
     except (MalformedMessageError, UnsupportedCriticalPayloadError) as flaw:
-        return Received(message.header, (), octets, flaw)
-    return Received(message.header, payloads, octets)
+        return Received(header, (), octets, flaw)
+
+
+def protection_for(sa: IkeSa, header: Header) -> IkeProtection | None:
+    """Return what a message comes under: the keys of before, if it was answered then.
+
+    Source: RFC 9242 §3.3.1
+    """
+    under_way = sa.intermediate
+    former = None if under_way is None else under_way.former_protection
+    if former is None or header.is_response:
+        return sa.protection
+    kind = sa.answered.kind(header.message_id)
+    return former if kind is RequestKind.RETRANSMISSION else sa.protection
+
+
+def _read(
+    header: Header, head: bytes, first_type: int, content: bytes, octets: bytes
+) -> Received:
+    """Decode what was inside a message.
+
+    Parameters
+    ----------
+    head : bytes
+        What stood before it, up to the generic header of the Encrypted payload.
+
+    Raises
+    ------
+    MalformedMessageError
+        It has a syntax error.
+    UnsupportedCriticalPayloadError
+        It holds a critical payload that we do not know.
+
+    Source: RFC 7296 §3.14, RFC 9242 §3.3.2
+    """
+    payloads = decode_chain(first_type, Reader(content))
+    if header.exchange_type != ExchangeType.IKE_INTERMEDIATE:
+        return Received(header, payloads, octets)
+    form = authenticated_form(head, content)
+    return Received(header, payloads, octets, authenticated_form=form)
 
 
 # --- the window -----------------------------------------------------------------------
@@ -177,13 +221,14 @@ def _take_fragment(
 
     Source: RFC 7383 §2.4, RFC 7383 §2.6, RFC 7383 §2.6.1
     """
-    if sa.protection is None or not sa.is_fragmentation_agreed:
+    protection = protection_for(sa, header)
+    if protection is None or not sa.is_fragmentation_agreed:
         raise FragmentError("a fragment that was not agreed to")
     check_numbers(fragment)
     is_repetition, waiting = _is_repetition(sa, header), _fragments_of(sa, header)
     waiting.check(header, fragment)
     try:
-        content = sa.protection.open_content(fragment, octets)
+        content = protection.open_content(fragment, octets)
     except MalformedMessageError as flaw:
         return None if is_repetition else Received(header, (), octets, flaw)
     if is_repetition:
@@ -192,11 +237,12 @@ def _take_fragment(
         return None
     try:
         deadline = now + sa.policy.request_timeout_seconds
-        whole = waiting.add(header, fragment, content, deadline)
+        head = octets[: len(octets) - len(fragment.body) - NUMBERS_SIZE]
+        whole = waiting.add(header, fragment, content, deadline, head)
     except FragmentLimitError as error:
         sa.close(str(error))
         raise
-    return None if whole is None else _decode(sa.protection, header, whole, octets)
+    return None if whole is None else _decode(protection, header, whole, octets)
 
 
 def _decode(
@@ -208,8 +254,8 @@ def _decode(
     """
     sealed_size = protection.sealed_size(len(whole.content))
     header = header.with_chain(PayloadType.SK, HEADER_SIZE + 4 + sealed_size)
+    head = head_as_whole(whole.head)
     try:
-        payloads = decode_chain(whole.first_inner_type, Reader(whole.content))
+        return _read(header, head, whole.first_inner_type, whole.content, octets)
     except (MalformedMessageError, UnsupportedCriticalPayloadError) as flaw:
         return Received(header, (), octets, flaw)
-    return Received(header, payloads, octets)

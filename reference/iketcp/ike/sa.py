@@ -18,30 +18,34 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import ClassVar
 
-from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.peer import EapPeer
 from iketcp.errors import IketcpError
+from iketcp.ike.child_record import Child
 from iketcp.ike.context import IkeContext
 from iketcp.ike.fragments import Reassembly, seal_in_pieces
 from iketcp.ike.header import Header
+from iketcp.ike.intermediate import Intermediate
 from iketcp.ike.keys import IkeKeys
 from iketcp.ike.lifetime import LifetimeWatch
 from iketcp.ike.message import encode_message
 from iketcp.ike.message_window import AnsweredRequests, SentRequest
 from iketcp.ike.nat_detection import NatFound, Path
-from iketcp.ike.outputs import ChildRemoved, Closed, HandedOver, Output, SendMessage
+from iketcp.ike.outputs import (
+    ChildRemoved,
+    Closed,
+    HandedOver,
+    Output,
+    SendMessage,
+)
 from iketcp.ike.payloads import Payload, PsPayload
-from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.protection import IkeProtection
 from iketcp.ike.retransmission import Retransmission
 from iketcp.ike.states import (
     ChildEvent,
-    ChildState,
     IkeEvent,
     IkeState,
-    next_child_state,
     next_ike_state,
 )
 from iketcp.registry import ExchangeType
@@ -65,6 +69,8 @@ class Received:
     last to come."""
     flaw: IketcpError | None = None
     """Why an authentic message could not be decoded; it has no payloads then."""
+    authenticated_form: bytes = field(default=b"", repr=False)
+    """What IKE_AUTH vouches for: of IKE_INTERMEDIATE only. Source: RFC 9242 §3.3.2"""
 
 
 class Exchange(ABC):
@@ -121,42 +127,6 @@ class Exchange(ABC):
     def awaited_spi(self) -> bytes:
         """SPI (in) of the Child SA it asks for, 4 octets; empty if it asks for none."""
         return b""
-
-
-class Child:
-    """A Child SA as its IKE SA sees it."""
-
-    def __init__(
-        self,
-        policy: ChildPolicy,
-        parameters: ChildSaParameters,
-        watch: LifetimeWatch,
-        nonces: tuple[bytes, bytes],
-    ) -> None:
-        self.policy = policy
-        self.parameters = parameters
-        self.watch = watch
-        self.lowest_nonce = min(nonces)
-        """Decides which of two simultaneous rekeys survives. RFC 7296 §2.8.1."""
-        self.state = ChildState.INSTALLED
-        self.is_rekey_tried = False
-        self.replaced_by = b""
-        """SPI (in) of the Child SA that took its place, 4 octets; empty if none."""
-
-    @property
-    def spi_in(self) -> bytes:
-        """SPI of packets to us, 4 octets."""
-        return self.parameters.spi_in
-
-    def transition(self, event: ChildEvent) -> None:
-        """Move to the state the table gives."""
-        self.state = next_child_state(self.state, event)
-
-    def replace_by(self, successor: Child) -> None:
-        """Note which Child SA took its place. Source: RFC 7296 §2.8."""
-        self.is_rekey_tried = True
-        self.transition(ChildEvent.REPLACE)
-        self.replaced_by = successor.spi_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,10 +202,10 @@ class IkeSa:
         self.suite: Suite | None = None
         self.keys: IkeKeys | None = None
         self.protection: IkeProtection | None = None
-        self.ni = b""
-        self.nr = b""
-        self.local_init_message = b""
-        self.remote_init_message = b""
+        self.intermediate: Intermediate | None = None
+        """Exchanges before IKE_AUTH, if any were agreed on, until it is done."""
+        self.ni = self.nr = b""
+        self.local_init_message = self.remote_init_message = b""
         self.remote_identity = ""
         self.remote_hash_algorithms: tuple[int, ...] = ()
         self.crash_tokens: tuple[bytes, ...] = ()
@@ -320,6 +290,7 @@ class IkeSa:
             self.exchange.abandon()
         self.keys = None
         self.protection = None
+        self.intermediate = None
         self.crash_tokens = ()
         self.sent = None
         self.exchange = None

@@ -9,6 +9,7 @@ Source: RFC 7296 §2.8
 Source: RFC 7296 §2.16
 Source: RFC 7296 §2.21
 Source: RFC 7296 §2.25
+Source: RFC 9242 §3.2
 """
 
 from enum import Enum
@@ -20,6 +21,7 @@ class IkeState(Enum):
     CREATED = "created"
     IKE_SA_INIT_SENT = "IKE_SA_INIT request sent"
     IKE_SA_INIT_ANSWERED = "IKE_SA_INIT answered, IKE_AUTH awaited"
+    INTERMEDIATE_SENT = "IKE_INTERMEDIATE request sent"
     IKE_AUTH_SENT = "IKE_AUTH request sent"
     ESTABLISHED = "established"
     REKEYED = "replaced by a new IKE SA, its deletion awaited"
@@ -32,6 +34,8 @@ class IkeEvent(Enum):
 
     SEND_IKE_SA_INIT = "we begin"
     ANSWER_IKE_SA_INIT = "we answer an IKE_SA_INIT request"
+    SEND_INTERMEDIATE = "we send IKE_INTERMEDIATE"
+    ANSWER_KE = "we answer IKE_INTERMEDIATE"
     SEND_IKE_AUTH = "we send IKE_AUTH"
     ANSWER_EAP = "we answer a round of EAP"
     AUTHENTICATE = "both peers are authenticated"
@@ -47,6 +51,11 @@ IKE_TRANSITIONS: dict[tuple[IkeState, IkeEvent], IkeState] = {
     (_I.CREATED, _E.SEND_IKE_SA_INIT): _I.IKE_SA_INIT_SENT,  # RFC 7296 §1.2
     (_I.IKE_SA_INIT_SENT, _E.SEND_IKE_SA_INIT): _I.IKE_SA_INIT_SENT,  # RFC 7296 §2.6
     (_I.CREATED, _E.ANSWER_IKE_SA_INIT): _I.IKE_SA_INIT_ANSWERED,  # RFC 7296 §1.2
+    # in between, where they were agreed on
+    (_I.IKE_SA_INIT_SENT, _E.SEND_INTERMEDIATE): _I.INTERMEDIATE_SENT,  # RFC 9242 §3.2
+    (_I.INTERMEDIATE_SENT, _E.SEND_INTERMEDIATE): _I.INTERMEDIATE_SENT,  # RFC 9242 §3.2
+    (_I.IKE_SA_INIT_ANSWERED, _E.ANSWER_KE): _I.IKE_SA_INIT_ANSWERED,  # RFC 9242 §3.2
+    (_I.INTERMEDIATE_SENT, _E.SEND_IKE_AUTH): _I.IKE_AUTH_SENT,  # RFC 9242 §3.2
     # second exchange
     (_I.IKE_SA_INIT_SENT, _E.SEND_IKE_AUTH): _I.IKE_AUTH_SENT,  # RFC 7296 §1.2
     # with EAP in several rounds
@@ -63,6 +72,7 @@ IKE_TRANSITIONS: dict[tuple[IkeState, IkeEvent], IkeState] = {
     (_I.CREATED, _E.CLOSE): _I.CLOSED,  # RFC 7296 §2.21.1
     (_I.IKE_SA_INIT_SENT, _E.CLOSE): _I.CLOSED,  # RFC 9329 §6.4
     (_I.IKE_SA_INIT_ANSWERED, _E.CLOSE): _I.CLOSED,  # RFC 7296 §2.21.2
+    (_I.INTERMEDIATE_SENT, _E.CLOSE): _I.CLOSED,  # RFC 9242 §3.4
     (_I.IKE_AUTH_SENT, _E.CLOSE): _I.CLOSED,  # RFC 7296 §2.21.2
     (_I.ESTABLISHED, _E.CLOSE): _I.CLOSED,  # RFC 7296 §2.21.3
     (_I.REKEYED, _E.CLOSE): _I.CLOSED,  # RFC 7296 §1.4.1

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from iketcp.ike.child_record import Child
 from iketcp.ike.engine import begin_next, repeat_request
 from iketcp.ike.exchanges.create_child_sa import RekeyChild
 from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild, DeleteIkeSa
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.lifetime import Age
 from iketcp.ike.message_window import SentRequest
-from iketcp.ike.sa import Child, IkeSa
+from iketcp.ike.sa import IkeSa
 from iketcp.ike.states import ChildState, IkeState
 
 LAST_MESSAGE_ID = 0xFFFF_0000

@@ -24,6 +24,7 @@ from iketcp.errors import (
     NoProposalChosenError,
     TsUnacceptableError,
 )
+from iketcp.ike.child_record import Child
 from iketcp.ike.exchanges.child_choice import Candidate, choose, wanted_ends
 from iketcp.ike.exchanges.transport_mode import (
     Ends,
@@ -46,7 +47,7 @@ from iketcp.ike.payload_set import find, find_notify, need, need_selectors
 from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload, TsPayload
 from iketcp.ike.policy import ChildPolicy
 from iketcp.ike.proposals import Proposal
-from iketcp.ike.sa import Child, IkeSa
+from iketcp.ike.sa import IkeSa
 from iketcp.registry import NotifyType, TransformType
 from iketcp.selectors import TrafficSelector, any_ipv4, any_ipv6
 

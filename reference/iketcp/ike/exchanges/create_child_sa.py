@@ -23,6 +23,7 @@ from iketcp.errors import (
     NoAdditionalSasError,
     TemporaryFailureError,
 )
+from iketcp.ike.child_record import Child
 from iketcp.ike.exchanges.child import (
     ChildOffer,
     accept_child,
@@ -41,7 +42,7 @@ from iketcp.ike.outputs import ChildFailed, Note
 from iketcp.ike.payload_set import find_error, find_notify, notify_name
 from iketcp.ike.payloads import KePayload, NoncePayload, NotifyPayload, Payload
 from iketcp.ike.policy import ChildPolicy
-from iketcp.ike.sa import Child, Exchange, IkeSa, Received
+from iketcp.ike.sa import Exchange, IkeSa, Received
 from iketcp.ike.states import ChildEvent, ChildState
 from iketcp.registry import ExchangeType, KeyExchangeMethod, NotifyType, ProtocolId
 

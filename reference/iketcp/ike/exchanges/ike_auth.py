@@ -88,6 +88,7 @@ def authenticated(sa: IkeSa, peer: str) -> None:
     if not sa.is_original_initiator:
         sa.id_after_ike_auth = sa.answered.expected + 1
     sa.local_init_message = sa.remote_init_message = b""
+    sa.intermediate = None
     sa.state_deadline = None
     sa.transition(IkeEvent.AUTHENTICATE)
     sa.emit(Established(sa.remote_identity))

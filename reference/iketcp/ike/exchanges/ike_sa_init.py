@@ -9,6 +9,7 @@ Source: RFC 7296 §2.6
 Source: RFC 7296 §2.6.1
 Source: RFC 7383 §2.3
 Source: RFC 8019 §7
+Source: RFC 9242 §3.1
 Source: RFC 9329 §6.3
 Source: RFC 9329 §6.4
 """
@@ -33,6 +34,12 @@ from iketcp.ike import admission
 from iketcp.ike.authentication import SIGNATURE_HASHES, certificate_requests
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.ike_auth import IkeAuth
+from iketcp.ike.exchanges.ike_intermediate import (
+    begin_intermediate,
+    first_after,
+    is_supported,
+    support_payloads,
+)
 from iketcp.ike.header import Header
 from iketcp.ike.keys import derive_ike_keys, derive_skeyseed, prf_of
 from iketcp.ike.message import encode_message
@@ -48,6 +55,7 @@ from iketcp.ike.negotiation import (
     transforms_of,
     verify_choice,
     with_spi,
+    without_additional,
 )
 from iketcp.ike.outputs import KeysDerived, Note
 from iketcp.ike.payload_set import find_error, find_notify, need, notify_name
@@ -182,6 +190,7 @@ class IkeSaInit(Exchange):
             *nat_detection_payloads(sa.spi_i, NO_SPI, sa.path),
             signature_hash_payload(),
             *fragmentation_payloads(sa.policy.is_fragmentation_supported),
+            *support_payloads(self._proposals),
         ]
         sa.next_message_id = 0
         sa.transition(IkeEvent.SEND_IKE_SA_INIT)
@@ -232,7 +241,9 @@ class IkeSaInit(Exchange):
             raise DropError(f"{notify_name(error)} from whoever it was")
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
-        """Restart as asked, fail at once, or derive the keys and go on to IKE_AUTH.
+        """Restart as asked, fail at once, or derive the keys and go on.
+
+        What comes next is IKE_AUTH, or the first IKE_INTERMEDIATE.
 
         Over TCP nobody else could have put an error there without owning the stream, so
         there is no better answer to wait for [9329-6.4-act].
@@ -262,6 +273,7 @@ class IkeSaInit(Exchange):
             raise MalformedMessageError("the responder chose no SPI")
         if self._key_exchange is None or not ke.method == suite.ke == self._method:
             raise MalformedMessageError("the KE payload is not of the chosen method")
+        begin_intermediate(sa, answer.proposals[0], suite, payloads)
         # DERIVE
         sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
         sa.remote_init_message = response.octets
@@ -273,7 +285,7 @@ class IkeSaInit(Exchange):
             raise ExchangeError("the responder does not support NAT traversal")
         solution = self._auth_solution(sa, payloads)
         _derive(sa, self._key_exchange.shared_secret(ke.public_value))
-        sa.want(IkeAuth(solution), is_urgent=True)
+        sa.want(first_after(sa, IkeAuth(solution)), is_urgent=True)
 
     @staticmethod
     def _auth_solution(sa: IkeSa, payloads: Sequence[Payload]) -> bytes | None:
@@ -428,7 +440,10 @@ def _answer(
     asked = admission.demand(context, header, payloads, path, now, half_open)
     if asked:
         return answer_in_the_clear(header, asked)
-    choice = choose_proposal(offer.proposals, context.policy.proposals, ke.method)
+    offered = offer.proposals
+    if not is_supported(payloads):
+        offered = without_additional(offered)
+    choice = choose_proposal(offered, context.policy.proposals, ke.method)
     suite = choice.suite
     if suite.ke != ke.method:
         raise InvalidKePayloadError(suite.ke or KeyExchangeMethod.NONE)
@@ -441,6 +456,7 @@ def _answer(
     sa.remote_init_message = request.octets
     sa.remote_hash_algorithms = hashes
     sa.is_fragmentation_agreed = is_fragmentation_agreed(sa, payloads)
+    begin_intermediate(sa, choice.proposal, suite, payloads)
     _note_nat(sa, payloads, header.spi_r)
     # REPLY before the keys are set: this message goes in the clear
     sa.send_response(
@@ -453,6 +469,7 @@ def _answer(
             *nat_detection_payloads(sa.spi_i, sa.spi_r, path),
             signature_hash_payload(),
             *fragmentation_payloads(sa.is_fragmentation_agreed),
+            *support_payloads([choice.proposal]),
         ],
     )
     # UPDATE

@@ -34,6 +34,7 @@ from iketcp.ike.negotiation import (
     methods_of,
     verify_choice,
     with_spi,
+    without_additional_transforms,
 )
 from iketcp.ike.outputs import KeysDerived, Note, SuccessorMade
 from iketcp.ike.payload_set import need
@@ -135,7 +136,8 @@ class RekeyIkeSa(Exchange):
         self._method = self._method or sa.suite.ke or 0
         self._spi = sa.context.new_ike_spi()
         self._nonce = sa.context.new_nonce()
-        self._proposals = with_spi(sa.policy.proposals, self._spi)
+        proposals = without_additional_transforms(sa.policy.proposals)
+        self._proposals = with_spi(proposals, self._spi)
         ours = key_exchange.generate(
             self._method, sa.context.entropy, "rekey_ike_sa.ke"
         )
@@ -252,7 +254,8 @@ def answer_rekey_ike_sa(sa: IkeSa, request: Received, now: float) -> list[Payloa
     ke = need(request.payloads, KePayload)
     ni = nonce_of(request.payloads)
     # CHECK
-    choice = choose_proposal(offer.proposals, sa.policy.proposals, ke.method)
+    accepted = without_additional_transforms(sa.policy.proposals)
+    choice = choose_proposal(offer.proposals, accepted, ke.method)
     spi_i = _ike_spi(choice.proposal)
     if choice.suite.ke != ke.method:
         raise InvalidKePayloadError(choice.suite.ke or KeyExchangeMethod.NONE)
