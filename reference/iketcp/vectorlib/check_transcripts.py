@@ -10,7 +10,7 @@ Source: RFC 7296 §1.2, RFC 9329 §6.1
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from iketcp.effects import (
     ChildSaInstalled,
@@ -19,53 +19,74 @@ from iketcp.effects import (
     DeliverInner,
     Effect,
     IkeKeysDerived,
+    SendDatagrams,
     Transmit,
 )
 from iketcp.endpoint import Endpoint
 from iketcp.errors import IketcpError
-from iketcp.mapping import MappingPolicy
 from iketcp.vectorlib.check_ike_keys import IKE_KEYS
+from iketcp.vectorlib.datagram_wiring import datagram_endpoint_of, way, ways
 from iketcp.vectorlib.envelope import Json
 from iketcp.vectorlib.transcript_configuration import policy_of, selector
 from iketcp.vectorlib.walk import each
-from iketcp.vectorlib.wiring import SIDES, RecordingEntropy, act, other, path_of
+from iketcp.vectorlib.wiring import (
+    SIDES,
+    WEST,
+    RecordingEntropy,
+    act,
+    endpoint_of,
+    other,
+    path_of,
+)
 
 Done = tuple[str, object, str]
-"""What an endpoint did: ``transmit``, ``deliver`` or ``close``; where; octets."""
+"""What an endpoint did: ``transmit``, ``datagram``, ``deliver`` or ``close``; where;
+octets."""
 
 
 def problems(document: Json) -> list[str]:
     """Say what our implementation does differently; empty if nothing."""
     found = []
-    for _, test in each(document, "Transcript"):
-        for side in SIDES:
-            differences = Rehearsal(test, side).differences()
-            found += [f"tcId {test['tcId']}, {side}: {text}" for text in differences]
+    for kind, rehearse in REHEARSALS.items():
+        for group, test in each(document, kind):
+            for side in SIDES:
+                differences = rehearse(group, test, side).differences()
+                at = f"tcId {test['tcId']}, {side}"
+                found += [f"{at}: {text}" for text in differences]
     return found
 
 
 class Rehearsal:
-    """One side of a session, played by our endpoint."""
+    """One side of a session over TCP, played by our endpoint."""
 
-    def __init__(self, test: Json, side: str) -> None:
+    is_fragmented = False
+    """Large IKE messages may go in fragments."""
+
+    def __init__(self, group: Json, test: Json, side: str) -> None:
+        self.group = group
         ours, theirs = test[side], test[other(side)]
         self.test, self.side, self.now = test, side, 0.0
         self.entropy = RecordingEntropy(
             "not in the file",
             {name: bytes.fromhex(drawn) for name, drawn in ours["entropy"].items()},
         )
-        policy = policy_of(ours, theirs, bytes.fromhex(test["preSharedKey"]))
-        self.endpoint = Endpoint(policy, MappingPolicy(), self.entropy)
+        secret = bytes.fromhex(test["preSharedKey"])
+        self.policy = policy_of(ours, theirs, secret, self.is_fragmented)
+        self.endpoint = self.new_endpoint()
         self.done: deque[Done] = deque()
         self.ike_keys: list[Json] = []
         self.children: list[Json] = []
+
+    def new_endpoint(self) -> Endpoint:
+        """Make an endpoint that knows its configuration, and nothing else."""
+        return endpoint_of(self.policy, self.entropy)
 
     def differences(self) -> list[str]:
         """Play the session; the first step that differs ends it."""
         for number, step in enumerate(self.test["steps"], 1):
             try:
-                self._take(self._input(step))
-                wanted = self._wanted(step)
+                self.take(self.input(step))
+                wanted = self.wanted(step)
             except (IketcpError, LookupError, ValueError) as error:
                 return [f"step {number}: {error!r}"]
             if wanted is None:
@@ -85,13 +106,13 @@ class Rehearsal:
         entropy = self.test[self.side]["entropy"]
         return {name: bytes.fromhex(drawn) for name, drawn in entropy.items()}
 
-    def _input(self, step: Json) -> list[Effect]:
+    def input(self, step: Json) -> list[Effect]:
         """Let a step happen to our side; returns what comes of it."""
         endpoint, is_ours = self.endpoint, step.get("side") == self.side
         match step["step"]:
             case "connect":
                 id, path = ConnectionId(step["connection"]), path_of(step, self.side)
-                is_west = self.side == SIDES[0]
+                is_west = self.side == WEST
                 return endpoint.connection_opened(id, path, is_west, self.now)
             case "wish" if is_ours:
                 return act(endpoint, step["wish"], step["child"], self.now)
@@ -104,12 +125,15 @@ class Rehearsal:
             case "break" | "close":
                 id = ConnectionId(step["connection"])
                 return endpoint.connection_lost(id, step["step"], self.now)
+            case "crash" if is_ours:
+                self.endpoint = self.new_endpoint()
             case "time":
                 self.now += step["seconds"]
                 return endpoint.time_passed(self.now)
         return []
 
-    def _take(self, effects: Iterable[Effect]) -> None:
+    def take(self, effects: Iterable[Effect]) -> None:
+        """Note what comes of it."""
         for effect in effects:
             match effect:
                 case Transmit():
@@ -125,7 +149,7 @@ class Rehearsal:
                 case ChildSaInstalled():
                     self.children.append(_child(effect))
 
-    def _wanted(self, step: Json) -> Done | None:
+    def wanted(self, step: Json) -> Done | None:
         """Return what our side must have done by this step, if anything."""
         match step["step"]:
             case "transmit" if step["sender"] == self.side:
@@ -150,16 +174,61 @@ class Rehearsal:
 
     def _child_wanted(self, child: Json) -> Json:
         ours, theirs = "Responder", "Initiator"
+        seen = child["seenByResponder"] or child
         if child["exchangeInitiator"] == self.side:
-            ours, theirs = theirs, ours
+            ours, theirs, seen = theirs, ours, child
         return {
             "name": child["name"],
             "in": child[f"to{ours}"],
             "out": child[f"to{theirs}"],
             "esn": child["esn"],
-            "local": child[f"{ours.lower()}Ts"],
-            "remote": child[f"{theirs.lower()}Ts"],
+            "local": seen[f"{ours.lower()}Ts"],
+            "remote": seen[f"{theirs.lower()}Ts"],
         }
+
+
+class DatagramRehearsal(Rehearsal):
+    """One side of a session over UDP, played by our endpoint."""
+
+    is_fragmented = True
+
+    def new_endpoint(self) -> Endpoint:
+        """Make an endpoint that knows its configuration, and nothing else."""
+        size = self.group["fragmentSize"]
+        return datagram_endpoint_of(self.side, self.policy, self.entropy, size)
+
+    def input(self, step: Json) -> list[Effect]:
+        """Let a step happen to our side; returns what comes of it."""
+        match step["step"]:
+            case "path" if self.side == WEST:
+                return self.endpoint.begin_over_udp(*ways(step), self.now)
+            case "datagram" if step["sender"] != self.side and step["arrives"]:
+                path = way(step["target"], step["source"])
+                octets = [bytes.fromhex(step["octets"])]
+                return self.endpoint.datagrams_received(path, octets, self.now)
+        return super().input(step)
+
+    def take(self, effects: Iterable[Effect]) -> None:
+        """Note what comes of it."""
+        for effect in effects:
+            if isinstance(effect, SendDatagrams):
+                for octets in effect.datagrams:
+                    self.done.append(("datagram", effect.path, octets.hex()))
+            else:
+                super().take([effect])
+
+    def wanted(self, step: Json) -> Done | None:
+        """Return what our side must have done by this step, if anything."""
+        if step["step"] == "datagram" and step["sender"] == self.side:
+            return "datagram", way(step["source"], step["target"]), step["octets"]
+        return super().wanted(step)
+
+
+REHEARSALS: Mapping[str, Callable[[Json, Json, str], Rehearsal]] = {
+    "Transcript": Rehearsal,
+    "DatagramTranscript": DatagramRehearsal,
+}
+"""What plays one side of a test, by the type of its group."""
 
 
 def _ike_keys(derived: IkeKeysDerived) -> Json:

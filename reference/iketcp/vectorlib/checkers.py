@@ -78,6 +78,7 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "DatagramSorting": check_datagram_framing.problems,
     "DatagramWriting": check_datagram_framing.problems,
     "Transcript": check_transcripts.problems,
+    "DatagramTranscript": check_transcripts.problems,
 }
 """What runs the tests of a group, by its type."""
 

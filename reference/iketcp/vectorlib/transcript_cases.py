@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 from iketcp.vectorlib.envelope import Json
 from iketcp.vectorlib.transcript_configuration import child, party
@@ -35,18 +36,23 @@ OUTER4 = ("192.0.2.1", "198.51.100.2")
 OUTER6 = ("2001:db8:a::1", "2001:db8:b::2")
 
 
+W = TypeVar("W", bound=Wiring)
+
+
 @dataclass(frozen=True, slots=True)
-class Session:
+class Session(Generic[W]):
     """A session to be played and written down."""
 
     comment: str
     flags: str
     spec: str
-    script: Callable[[Wiring], None]
+    script: Callable[[W], None]
     west: Json
     east: Json
     requirement: str = "9329-4-prefix"
     addresses: tuple[str, str] = OUTER4
+    outside: tuple[str, str] | None = None
+    """Addresses that NATs make of those; None: there is no NAT."""
 
 
 def parties(
@@ -75,10 +81,11 @@ def session(
     sides: tuple[Json, Json],
     requirement: str = "",
     addresses: tuple[str, str] = OUTER4,
-) -> Session:
-    """Put a session together."""
+    outside: tuple[str, str] | None = None,
+) -> Session[Wiring]:
+    """Put a session over TCP together."""
     ids = f"9329-4-prefix {requirement}".strip()
-    return Session(comment, flags, spec, script, *sides, ids, addresses)
+    return Session(comment, flags, spec, script, *sides, ids, addresses, outside)
 
 
 def cookie_sides(east_ike: str = IKE) -> tuple[Json, Json]:
@@ -141,7 +148,9 @@ CBC_SPEC = f"{SUITE_SPEC}; RFC 4868 §2; RFC 3602 §2"
 CTR_SPEC = f"{SUITE_SPEC}; RFC 4868 §2; RFC 3686 §2"
 
 
-def suite(ike: str, esp: str, spec: str, name: str, version: int = 4) -> Session:
+def suite(
+    ike: str, esp: str, spec: str, name: str, version: int = 4
+) -> Session[Wiring]:
     """Make the whole session of a suite, over and inside IPv4 or IPv6."""
     networks = (WEST_NET, EAST_NET) if version == 4 else (WEST_NET6, EAST_NET6)
     return session(

@@ -13,9 +13,16 @@ from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
 from iketcp.ike.proposals import Proposal, Transform
-from iketcp.registry import ProtocolId
+from iketcp.registry import IdType, ProtocolId
 from iketcp.selectors import TrafficSelector
 from iketcp.vectorlib.envelope import Json
+from iketcp.vectorlib.transcript_authentication import proofs_of
+
+NOBODY = Identity(IdType.ID_NULL, b"")
+"""Who does not say who he is. Source: RFC 7619 §2.2."""
+
+_NEVER = 1 << 30
+"""More half-open IKE SAs than there ever are."""
 
 
 def party(
@@ -27,9 +34,16 @@ def party(
     pool: Json | None = None,
     requires_cookie: bool = False,
     liveness_seconds: int | None = None,
+    authentication: Json | None = None,
+    puzzle_difficulty: int | None = None,
+    crash_secret: bytes = b"",
 ) -> Json:
-    """Describe one side of a session; proposals are given by keyword."""
-    found = Identity.parse(identity)
+    """Describe one side of a session; proposals are given by keyword.
+
+    An empty identity is that of somebody who does not say who he is. Source: RFC 7619
+    §2.2.
+    """
+    found = Identity.parse(identity) if identity else NOBODY
     return {
         "identity": {"type": found.id_type, "data": found.data.hex()},
         "ikeProposals": [_transforms(parse_ike_proposal(text)) for text in ike],
@@ -38,15 +52,24 @@ def party(
         "pool": pool,
         "requiresCookie": requires_cookie,
         "livenessSeconds": liveness_seconds,
+        "authentication": authentication,
+        "puzzleDifficulty": puzzle_difficulty,
+        "crashSecret": crash_secret.hex(),
     }
 
 
 def child(
-    esp: str, local: str, remote: str, name: str = "net", follows: bool = False
+    esp: str,
+    local: str,
+    remote: str,
+    name: str = "net",
+    follows: bool = False,
+    mode: str = "tunnel",
 ) -> Json:
     """Describe a Child SA of one side."""
     return {
         "name": name,
+        "mode": mode,
         "espProposals": [_transforms(parse_esp_proposal(esp))],
         "localTs": [selector(TrafficSelector.parse(local))],
         "remoteTs": [selector(TrafficSelector.parse(remote))],
@@ -72,7 +95,9 @@ def selector(ts: TrafficSelector) -> Json:
     }
 
 
-def policy_of(ours: Json, theirs: Json, secret: bytes) -> IkePolicy:
+def policy_of(
+    ours: Json, theirs: Json, secret: bytes, is_fragmented: bool = False
+) -> IkePolicy:
     """Make the policy of one side.
 
     Parameters
@@ -81,13 +106,16 @@ def policy_of(ours: Json, theirs: Json, secret: bytes) -> IkePolicy:
         The two sides as :func:`party` describes them.
     secret : bytes
         The pre-shared key of both.
+    is_fragmented : bool
+        Large IKE messages may go in fragments.
     """
     remote = _identity(theirs)
-    pool = ours["pool"]
+    expected = None if remote == NOBODY else remote
+    pool, difficulty = ours["pool"], ours["puzzleDifficulty"]
     return IkePolicy(
         proposals=_proposals(ours["ikeProposals"], ProtocolId.IKE),
         local_identity=_identity(ours),
-        remote_identity=remote,
+        remote_identity=expected,
         secrets={remote: secret},
         children=tuple(_child_policy(one) for one in ours["children"]),
         lifetime=Lifetime(seconds=None),
@@ -97,7 +125,11 @@ def policy_of(ours: Json, theirs: Json, secret: bytes) -> IkePolicy:
         if pool is None
         else PoolPolicy(tuple(pool["networks"]), tuple(pool["nameServers"])),
         is_cookie_required=ours["requiresCookie"],
-        is_fragmentation_supported=False,
+        is_fragmentation_supported=is_fragmented,
+        puzzle_threshold=_NEVER if difficulty is None else 0,
+        puzzle_difficulty=difficulty or 0,
+        crash_secret=bytes.fromhex(ours["crashSecret"]),
+        **proofs_of(ours["authentication"], expected),
     )
 
 
@@ -125,6 +157,7 @@ def _child_policy(one: Json) -> ChildPolicy:
         local_ts=tuple(map(_selector, one["localTs"])),
         remote_ts=tuple(map(_selector, one["remoteTs"])),
         lifetime=Lifetime(seconds=None),
+        is_transport=one["mode"] == "transport",
         is_narrowed_to_assigned_address=one["followsAssignedAddress"],
     )
 

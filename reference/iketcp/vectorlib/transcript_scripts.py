@@ -9,6 +9,7 @@ from collections.abc import Callable
 from ipaddress import ip_address
 
 from iketcp.effects import ConnectionId
+from iketcp.vectorlib.checksum_fixup import UDP, ip_packet, segment
 from iketcp.vectorlib.wiring import EAST, WEST, Wiring
 
 ASSIGNED = "10.0.1.2"
@@ -174,3 +175,29 @@ def init_lost(wiring: Wiring) -> None:
     wiring.connect()
     wiring.settle()
     ping(wiring)
+
+
+def crash(wiring: Wiring) -> None:
+    """East loses all SAs and proves it; west begins anew."""
+    id = up(wiring)
+    ping(wiring, "before")
+    wiring.crash(EAST, id)
+    wiring.connect()
+    wiring.settle()
+    wiring.connect()
+    wiring.settle()
+    ping(wiring, "after")
+
+
+def hosts(
+    west: str, east_outside: str, east: str, west_outside: str
+) -> Callable[[Wiring], None]:
+    """Handshake, and packets between two hosts, each as its sender knows them."""
+
+    def script(wiring: Wiring) -> None:
+        up(wiring)
+        for side, ends in ((WEST, (west, east_outside)), (EAST, (east, west_outside))):
+            body = segment(UDP, f"packet of {side}".encode(), ends)
+            wiring.send(side, ip_packet(ends, UDP, body))
+
+    return script

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
 from ipaddress import ip_address
 
 from iketcp.effects import (
@@ -24,11 +25,13 @@ from iketcp.effects import (
     Transmit,
 )
 from iketcp.endpoint import Endpoint
-from iketcp.environment import ScriptedEntropy
+from iketcp.endpoint.tables import DatagramPolicy
+from iketcp.environment import Entropy, ScriptedEntropy
 from iketcp.ike.exchanges.informational import DeleteChild
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.policy import IkePolicy
 from iketcp.mapping import MappingPolicy
+from iketcp.vectorlib import plain_ml_kem
 from iketcp.vectorlib.envelope import Json
 
 WEST, EAST = "west", "east"
@@ -60,6 +63,30 @@ class RecordingEntropy:
         if not label.endswith(".jitter"):
             self.draws[f"{label}#{count}"] = octets
         return octets
+
+    def encapsulate(
+        self, label: str, method: int, encapsulation_key: bytes
+    ) -> tuple[bytes, bytes]:
+        """Encapsulate what is drawn under ``label``, ``.encapsulation`` behind it."""
+        drawn = self.draw(f"{label}.encapsulation", 32)
+        return plain_ml_kem.encapsulate(method, encapsulation_key, drawn)
+
+
+DATE = datetime(2026, 6, 1, 12, tzinfo=UTC)
+"""The time of day in every session: certificates are held against it."""
+
+
+def endpoint_of(
+    policy: IkePolicy, entropy: Entropy, datagrams: DatagramPolicy = DatagramPolicy()
+) -> Endpoint:
+    """Make the endpoint of one side, to which the date never changes."""
+    return Endpoint(
+        policy,
+        MappingPolicy(),
+        entropy,
+        date=lambda: DATE,
+        datagram_policy=datagrams,
+    )
 
 
 def act(endpoint: Endpoint, wish: str, child: str, now: float) -> list[Effect]:
@@ -99,7 +126,8 @@ def act(endpoint: Endpoint, wish: str, child: str, now: float) -> list[Effect]:
 
 def path_of(connect: Json, side: str) -> Path:
     """Return a connection's addresses and ports as one side sees them."""
-    here, there = connect[side], connect[other(side)]
+    here = connect[side]
+    there = (connect["seenAs"] or connect)[other(side)]
     return Path(
         ip_address(here["address"]),
         here["port"],
@@ -119,24 +147,31 @@ class Wiring:
         The outer address of each side.
     seed : str
         Separates the draws of one session from those of another.
+    outside : Mapping[str, str]
+        The address by which the other side knows each; without a NAT the same.
     """
 
     def __init__(
-        self, policies: Mapping[str, IkePolicy], addresses: Mapping[str, str], seed: str
+        self,
+        policies: Mapping[str, IkePolicy],
+        addresses: Mapping[str, str],
+        seed: str,
+        outside: Mapping[str, str] | None = None,
     ) -> None:
         self.now = 0.0
-        self.addresses = addresses
+        self.policies, self.addresses = policies, addresses
+        self.outside = addresses if outside is None else outside
         self.entropy = {side: RecordingEntropy(f"{seed} {side}") for side in SIDES}
-        self.endpoints = {
-            side: Endpoint(policies[side], MappingPolicy(), self.entropy[side])
-            for side in SIDES
-        }
+        self.endpoints = {side: self._new_endpoint(side) for side in SIDES}
         self.steps: list[Json] = []
         self.ike_keys: dict[str, list[IkeKeysDerived]] = {WEST: [], EAST: []}
         self.children: dict[str, list[ChildSaInstalled]] = {WEST: [], EAST: []}
         self._waiting: deque[tuple[str, ConnectionId, bytes]] = deque()
         self._open: set[ConnectionId] = set()
         self._connections = 0
+
+    def _new_endpoint(self, side: str) -> Endpoint:
+        return endpoint_of(self.policies[side], self.entropy[side])
 
     def _note(self, step: str, **fields: object) -> Json:
         noted = {"step": step, **fields}
@@ -197,11 +232,12 @@ class Wiring:
         id = ConnectionId(self._connections)
         self._open.add(id)
         ports = {WEST: 40000 + id, EAST: 4500}
-        ends = {
-            side: {"address": self.addresses[side], "port": ports[side]}
-            for side in SIDES
-        }
-        step = self._note("connect", connection=id, **ends)
+        inside, outside = (
+            {side: {"address": of[side], "port": ports[side]} for side in SIDES}
+            for of in (self.addresses, self.outside)
+        )
+        seen = outside if outside != inside else None
+        step = self._note("connect", connection=id, **inside, seenAs=seen)
         for side in (EAST, WEST):
             opened = self.endpoints[side].connection_opened(
                 id, path_of(step, side), side == WEST, self.now
@@ -224,6 +260,12 @@ class Wiring:
             self._arrive(is_lost=True)
         self._note("break", connection=id)
         self._lost(id)
+
+    def crash(self, side: str, id: ConnectionId) -> None:
+        """Let a side lose everything but its configuration; its connection breaks."""
+        self._note("crash", side=side)
+        self.endpoints[side] = self._new_endpoint(side)
+        self.cut(id)
 
     def send(self, side: str, packet: bytes) -> None:
         """Let one side's tunnel device produce a packet; it arrives."""

@@ -1,0 +1,334 @@
+"""The SAs of a recorded session and their keys, from the draws and from the wire.
+
+Shared secrets come from the private keys that the two sides drew and the public values
+on the wire; from there on the keys are computed by the RFC's formulas in
+:mod:`plain <iketcp.vectorlib.plain>`. Both endpoints must have derived the same.
+
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from iketcp.child_sa import ChildSaParameters
+from iketcp.crypto import key_exchange
+from iketcp.crypto.suite import Suite
+from iketcp.effects import IkeKeysDerived
+from iketcp.environment import ScriptedEntropy
+from iketcp.ike.header import Header
+from iketcp.ike.negotiation import suite_of
+from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
+from iketcp.registry import ExchangeType, ProtocolId
+from iketcp.selectors import TrafficSelector
+from iketcp.vectorlib import plain, plain_ml_kem
+from iketcp.vectorlib.envelope import Json, VectorFileError
+from iketcp.vectorlib.transcript_configuration import selector
+from iketcp.vectorlib.wiring import EAST, SIDES, WEST, Wiring, other
+
+PayloadT = TypeVar("PayloadT", bound=Payload)
+
+IKE_KEYS = ("skD", "skAi", "skAr", "skEi", "skEr", "skPi", "skPr")
+
+
+def first(payloads: Sequence[Payload], kind: type[PayloadT]) -> PayloadT | None:
+    """Find the first payload of a kind."""
+    return next((one for one in payloads if isinstance(one, kind)), None)
+
+
+def need(payloads: Sequence[Payload], kind: type[PayloadT]) -> PayloadT:
+    """Find a payload that must be there.
+
+    Raises
+    ------
+    VectorFileError
+        It is not.
+    """
+    found = first(payloads, kind)
+    if found is None:
+        raise VectorFileError(f"a recorded message without {kind.__name__}")
+    return found
+
+
+def cipher_case(suite: Suite) -> plain.CipherCase:
+    """Describe the cipher of a suite. Raises StopIteration where it is not listed."""
+    wanted = (suite.encr, suite.key_bits, suite.integ or None)
+    ciphers = (*plain.CIPHERS, *plain.IMPLICIT_IV)
+    return next(c for c in ciphers if (c.encr, c.key_bits, c.integ) == wanted)
+
+
+class Associations:
+    """The SAs that the messages of a session make, as they come to be known."""
+
+    def __init__(self, wiring: Wiring) -> None:
+        self._wiring = wiring
+        self.ike_sas: list[Json] = []
+        self.child_sas: list[Json] = []
+        self._requests: dict[tuple[object, ...], tuple[str, Sequence[Payload]]] = {}
+        self._answered: set[bytes] = set()
+
+    def learn(
+        self,
+        sender: str,
+        octets: bytes,
+        header: Header,
+        index: int | None,
+        payloads: Sequence[Payload],
+    ) -> None:
+        """Keep a request; of its first response, take the SA that it made.
+
+        IKE_AUTH counts as one exchange, for with EAP the first request asks for the
+        Child SA and the last response makes it.
+        """
+        side = other(sender) if header.is_response else sender
+        is_auth = header.exchange_type == ExchangeType.IKE_AUTH
+        number = 1 if is_auth else header.message_id
+        key = (side, header.spi_i if index is None else index, number)
+        if not header.is_response:
+            if not is_auth or first(payloads, SaPayload) is not None:
+                self._requests[key] = (sender, payloads)
+            return
+        chosen = first(payloads, SaPayload)
+        if octets in self._answered or chosen is None:
+            return
+        self._answered.add(octets)
+        request = self._requests[key]
+        if header.exchange_type == ExchangeType.IKE_SA_INIT:
+            self._first_ike_sa(request, payloads, header)
+        elif chosen.proposals[0].protocol == ProtocolId.IKE:
+            self._rekeyed_ike_sa(request, payloads, index or 0)
+        else:
+            self._child_sa(request, payloads, index or 0, is_auth)
+
+    # --- key exchange -----------------------------------------------------------------
+
+    def _exchange(
+        self,
+        initiator: str,
+        asked: Sequence[Payload],
+        answered: Sequence[Payload],
+    ) -> Json:
+        """Compute g^ir from the draws of either side; empty without a key exchange."""
+        ours, theirs = first(asked, KePayload), first(answered, KePayload)
+        if ours is None or theirs is None:
+            return {"method": None, "drawI": None, "drawR": None, "gIr": b""}
+        drawn_i, secret_i = self._secret(initiator, ours, theirs)
+        drawn_r, secret_r = self._secret(other(initiator), theirs, ours)
+        if secret_i != secret_r:
+            raise VectorFileError("two sides, two shared secrets")
+        found = {"method": int(ours.method), "drawI": drawn_i, "drawR": drawn_r}
+        return found | {"gIr": secret_i}
+
+    def _secret(
+        self, side: str, ours: KePayload, theirs: KePayload
+    ) -> tuple[str, bytes]:
+        """Find the draw behind a public value; returns its name and g^ir."""
+        for name, drawn in self._wiring.entropy[side].draws.items():
+            if ".encapsulation#" in name and theirs.method == ours.method:
+                found = plain_ml_kem.encapsulate(
+                    ours.method, theirs.public_value, drawn
+                )
+                if found[0] == ours.public_value:
+                    return name, found[1]
+            if ".private#" not in name:
+                continue
+            script = ScriptedEntropy("", {"found.private": drawn})
+            try:
+                exchange = key_exchange.generate(ours.method, script, "found")
+            except ValueError:  # a draw for a method with keys of another size
+                continue
+            if exchange.public_value == ours.public_value:
+                return name, exchange.shared_secret(theirs.public_value)
+        raise VectorFileError("a public value that nothing drawn explains")
+
+    # --- SAs --------------------------------------------------------------------------
+
+    def _first_ike_sa(
+        self,
+        request: tuple[str, Sequence[Payload]],
+        answered: Sequence[Payload],
+        header: Header,
+    ) -> None:
+        """Derive from prf(Ni | Nr, g^ir). Source: RFC 7296 §2.14."""
+        initiator, asked = request
+        suite = suite_of(need(answered, SaPayload).proposals[0])
+        ni, nr = _nonces(asked, answered)
+        exchange = self._exchange(initiator, asked, answered)
+        skeyseed = plain.prf(suite.prf or 0, ni + nr, exchange["gIr"])
+        spis = header.spi_i, header.spi_r
+        self._add_ike_sa(initiator, None, suite, spis, (ni, nr), exchange, skeyseed)
+
+    def _rekeyed_ike_sa(
+        self,
+        request: tuple[str, Sequence[Payload]],
+        answered: Sequence[Payload],
+        index: int,
+    ) -> None:
+        """Derive from prf(SK_d (old), g^ir | Ni | Nr). Source: RFC 7296 §2.18."""
+        initiator, asked = request
+        old = self.ike_sas[index]
+        chosen = need(answered, SaPayload).proposals[0]
+        offered = need(asked, SaPayload).proposals[chosen.number - 1]
+        ni, nr = _nonces(asked, answered)
+        exchange = self._exchange(initiator, asked, answered)
+        skeyseed = plain.prf(old["prf"], old["skD"], exchange["gIr"] + ni + nr)
+        spis = offered.spi, chosen.spi
+        self._add_ike_sa(
+            initiator, index, suite_of(chosen), spis, (ni, nr), exchange, skeyseed
+        )
+
+    def _add_ike_sa(
+        self,
+        initiator: str,
+        replaces: int | None,
+        suite: Suite,
+        spis: tuple[bytes, bytes],
+        nonces: tuple[bytes, bytes],
+        exchange: Json,
+        skeyseed: bytes,
+    ) -> None:
+        cipher, number = cipher_case(suite), suite.prf or 0
+        width = plain.PRF_SIZES[number]
+        integrity, encryption = cipher.integrity_key, cipher.encryption_key
+        sizes = (width, integrity, integrity, encryption, encryption, width, width)
+        seed = b"".join((*nonces, *spis))
+        stream = plain.prf_plus(number, skeyseed, seed, sum(sizes))
+        self.ike_sas.append(
+            {
+                "suite": suite,
+                "originalInitiator": initiator,
+                "replaces": replaces,
+                "spiI": spis[0],
+                "spiR": spis[1],
+                "cipher": cipher.json(),
+                "prf": number,
+                "prfName": plain.PRF_NAMES[number],
+                "keyExchange": exchange,
+                "ni": nonces[0],
+                "nr": nonces[1],
+                "skeyseed": skeyseed,
+                **dict(zip(IKE_KEYS, plain.cut(stream, *sizes), strict=True)),
+            }
+        )
+
+    def _child_sa(
+        self,
+        request: tuple[str, Sequence[Payload]],
+        answered: Sequence[Payload],
+        index: int,
+        is_first: bool,
+    ) -> None:
+        """Derive from prf+(SK_d, g^ir | Ni | Nr). Source: RFC 7296 §2.17."""
+        initiator, asked = request
+        sa = self.ike_sas[index]
+        chosen = need(answered, SaPayload).proposals[0]
+        offered = need(asked, SaPayload).proposals[chosen.number - 1]
+        ni, nr = (sa["ni"], sa["nr"]) if is_first else _nonces(asked, answered)
+        exchange = self._exchange(initiator, asked, answered)
+        suite = suite_of(chosen)
+        cipher = cipher_case(suite)
+        sizes = (cipher.encryption_key, cipher.integrity_key) * 2
+        seed = exchange["gIr"] + ni + nr
+        keymat = plain.prf_plus(sa["prf"], sa["skD"], seed, sum(sizes))
+        key_i, integrity_i, key_r, integrity_r = plain.cut(keymat, *sizes)
+        names = ("spi", "encryptionKey", "integrityKey")
+        ours = self._installed(initiator, offered.spi)
+        theirs = self._installed(other(initiator), chosen.spi)
+        seen = _selectors(ours.local_ts, ours.remote_ts)
+        seen_there = _selectors(theirs.remote_ts, theirs.local_ts)
+        self.child_sas.append(
+            {
+                "name": ours.name,
+                "ikeSa": index,
+                "exchangeInitiator": initiator,
+                "cipher": cipher.json(),
+                "esn": suite.esn,
+                "keyExchange": exchange,
+                "ni": ni,
+                "nr": nr,
+                "toResponder": dict(
+                    zip(names, (chosen.spi, key_i, integrity_i), strict=True)
+                ),
+                "toInitiator": dict(
+                    zip(names, (offered.spi, key_r, integrity_r), strict=True)
+                ),
+                **seen,
+                "seenByResponder": None if seen_there == seen else seen_there,
+            }
+        )
+
+    def _installed(self, side: str, spi_in: bytes) -> ChildSaParameters:
+        """Find what one side made of a Child SA, by the SPI of what it receives."""
+        return next(
+            one.parameters
+            for one in self._wiring.children[side]
+            if one.parameters.spi_in == spi_in
+        )
+
+    # --- both endpoints agree ---------------------------------------------------------
+
+    def check(self) -> None:
+        """Compare every key with those that both endpoints derived.
+
+        Raises
+        ------
+        VectorFileError
+            One differs, or an endpoint has an SA more or less.
+        """
+        for sa in self.ike_sas:
+            del sa["suite"]
+        wanted = [
+            (sa["spiI"], sa["spiR"], *(sa[name] for name in IKE_KEYS))
+            for sa in self.ike_sas
+        ]
+        for side in SIDES:
+            found = [_ike_keys(one) for one in self._wiring.ike_keys[side]]
+            if found != wanted:
+                raise VectorFileError(f"{side} derived other keys of IKE SAs")
+        for side, there in ((WEST, EAST), (EAST, WEST)):
+            installed = {
+                (p.spi_in, p.encryption_key_in, p.integrity_key_in)
+                for p in (one.parameters for one in self._wiring.children[side])
+            } | {
+                (p.spi_out, p.encryption_key_out, p.integrity_key_out)
+                for p in (one.parameters for one in self._wiring.children[there])
+            }
+            keys = {
+                tuple(child[way].values())
+                for child in self.child_sas
+                for way in ("toInitiator", "toResponder")
+                if (child["exchangeInitiator"] == side) == (way == "toInitiator")
+            }
+            if installed != keys:
+                raise VectorFileError(f"other keys of Child SAs on the way to {side}")
+
+
+def _ike_keys(derived: IkeKeysDerived) -> tuple[bytes, ...]:
+    keys = derived.keys
+    return (
+        derived.spi_i,
+        derived.spi_r,
+        keys.sk_d,
+        keys.sk_ai,
+        keys.sk_ar,
+        keys.sk_ei,
+        keys.sk_er,
+        keys.sk_pi,
+        keys.sk_pr,
+    )
+
+
+def _nonces(
+    asked: Sequence[Payload], answered: Sequence[Payload]
+) -> tuple[bytes, bytes]:
+    return need(asked, NoncePayload).nonce, need(answered, NoncePayload).nonce
+
+
+def _selectors(
+    initiator: Sequence[TrafficSelector], responder: Sequence[TrafficSelector]
+) -> Json:
+    return {
+        "initiatorTs": [selector(ts) for ts in initiator],
+        "responderTs": [selector(ts) for ts in responder],
+    }
