@@ -2,6 +2,7 @@
 
 import hashlib
 import struct
+from collections.abc import Mapping
 
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher, modes
@@ -165,26 +166,35 @@ def test_packets_as_scapy_reads_them() -> None:
             assert whole[5:].hex() == test["data"]
 
 
+def msk_of(said: list[bytes], secrets: Mapping[bytes, bytes]) -> bytes:
+    """MSK of a conversation, empty if the password was wrong; secrets by user."""
+    (challenge,) = [m[10:26] for m in said if m[0] == 1 and m[4:6] == b"\x1a\x01"]
+    (answer,) = [m for m in said if m[0] == 2 and m[4:6] == b"\x1a\x02"]
+    ours, response, name = answer[10:26], answer[34:58], answer[59:]
+    user = name[name.rfind(b"\\") + 1 :]
+    secret = secrets.get(user, bytes(16))
+    hashed = hashlib.sha1(ours + challenge + user).digest()[:8]
+    keys = secret[:7], secret[7:14], secret[14:] + bytes(5)
+    if b"".join(des(key, hashed) for key in keys) != response:
+        return b""
+    magic = b"This is the MPPE Master Key"
+    return msk(hashlib.sha1(md4(secret) + response + magic).digest()[:16])
+
+
 def test_conversations_are_of_one_password() -> None:
     """Verdict and MSK follow from what was said and the user's password."""
     ends = set()
     for _, test in grouped("eap", "EapConversation"):
         said = [bytes.fromhex(message) for message in test["messages"]]
-        (challenge,) = [m[10:26] for m in said if m[0] == 1 and m[4:6] == b"\x1a\x01"]
-        (answer,) = [m for m in said if m[0] == 2 and m[4:6] == b"\x1a\x02"]
-        ours, response, name = answer[10:26], answer[34:58], answer[59:]
-        known = {user["name"]: user["passwordHash"] for user in test["users"]}
-        user = name[name.rfind(b"\\") + 1 :]
-        secret = bytes.fromhex(known.get(user.hex(), "00" * 16))
-        hashed = hashlib.sha1(ours + challenge + user).digest()[:8]
-        keys = secret[:7], secret[7:14], secret[14:] + bytes(5)
-        is_right = b"".join(des(key, hashed) for key in keys) == response
-        assert is_right == (test["result"] == "valid"), test["tcId"]
-        assert said[-1][0] == (3 if is_right else 4)
-        magic = b"This is the MPPE Master Key"
-        master = hashlib.sha1(md4(secret) + response + magic).digest()[:16]
-        assert test["msk"] == (msk(master).hex() if is_right else "")
-        ends.add(is_right)
+        secrets = {
+            bytes.fromhex(user["name"]): bytes.fromhex(user["passwordHash"])
+            for user in test["users"]
+        }
+        found = msk_of(said, secrets)
+        assert bool(found) == (test["result"] == "valid"), test["tcId"]
+        assert said[-1][0] == (3 if found else 4)
+        assert test["msk"] == found.hex()
+        ends.add(bool(found))
     assert ends == {True, False}
 
 

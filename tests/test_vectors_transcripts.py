@@ -8,23 +8,40 @@ import copy
 import hashlib
 import hmac
 import struct
-from collections.abc import Iterator
 from functools import cache
 from ipaddress import ip_address
-from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.asymmetric import ec, mlkem, x448, x25519
+from scapy.layers.inet import IP, UDP
+from scapy.layers.inet6 import IPv6
 
-from iketcp.vectorlib import check_transcripts
+from iketcp.vectorlib import check_transcripts, plain_ml_kem
 from iketcp.vectorlib.envelope import Json
+from transcript_support import (
+    CREATE_CHILD_SA,
+    HASHES,
+    IKE_AUTH,
+    IKE_SA_INIT,
+    INFORMATIONAL,
+    KE,
+    NONCE,
+    NOTIFY,
+    SA,
+    SK,
+    SKF,
+    bodies,
+    chain,
+    opened,
+    said,
+    sessions,
+    transmitted,
+)
 from vector_support import document, grouped, octets, spoiled
 
-HASHES = {5: "sha256", 6: "sha384", 7: "sha512"}
-INTEGRITY = {12: ("sha256", 16), 13: ("sha384", 24), 14: ("sha512", 32)}
+NAME = "exchange_transcripts"
+
 SEVEN = ("skD", "skAi", "skAr", "skEi", "skEr", "skPi", "skPr")
 # RFC 3526 §3, §4, §5: bits of the prime, and the constant of its formula.
 MODP = {14: (2048, 124476), 15: (3072, 1690314), 16: (4096, 240904)}
@@ -51,37 +68,6 @@ CURVES: dict[int, tuple[ec.EllipticCurve, int]] = {
         ),
     ),
 }
-SA, KE, IDI, IDR, AUTH, NONCE, NOTIFY, SK = 33, 34, 35, 36, 39, 40, 41, 46
-IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL = 34, 35, 36, 37
-
-
-def sessions() -> Iterator[Json]:
-    """Every session."""
-    for _, test in grouped("exchange_transcripts", "Transcript"):
-        yield test
-
-
-def transmitted(test: Json, content: str) -> Iterator[Json]:
-    """Every message of a kind, arriving or not."""
-    for step in test["steps"]:
-        if step["step"] == "transmit" and step["content"] == content:
-            yield step
-
-
-def chain(kind: int, text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Walk a chain of payloads: type and body of each. RFC 7296 §3.2."""
-    while kind:
-        following, size = text[0], int.from_bytes(text[2:4], "big")
-        yield kind, text[4:size]
-        kind, text = following, text[size:]
-    assert text == b""
-
-
-def bodies(step: Json, kind: int) -> list[bytes]:
-    """Bodies of all payloads of a type in a message."""
-    ike = step["ike"]
-    found = chain(ike["firstPayload"], bytes.fromhex(ike["payloads"]))
-    return [body for each, body in found if each == kind]
 
 
 # --- key exchange -----------------------------------------------------------------
@@ -105,6 +91,23 @@ def prime(method: int) -> int:
     pi = 4 * (4 * inverse_tangent(5) - inverse_tangent(239))
     shifted = pi >> (64 + 130)
     return (1 << bits) - (1 << (bits - 64)) - 1 + ((shifted + constant) << 64)
+
+
+KEM = {36: mlkem.MLKEM768PrivateKey, 37: mlkem.MLKEM1024PrivateKey}
+
+
+def encapsulated(method: int, ours: bytes, theirs: bytes) -> tuple[bytes, bytes]:
+    """Public value of a draw, and the secret: of a seed, or of what is encapsulated.
+
+    The arithmetic of the encapsulation is held against OpenSSL's decapsulation.
+    """
+    is_initiator = len(ours) == 64
+    key = KEM[method].from_seed_bytes(ours if is_initiator else theirs)
+    public = key.public_key().public_bytes_raw()
+    randomness = theirs if is_initiator else ours
+    ciphertext, secret = plain_ml_kem.encapsulate(method, public, randomness)
+    assert key.decapsulate(ciphertext) == secret
+    return (public if is_initiator else ciphertext), secret
 
 
 def exchanged(method: int, ours: bytes, theirs: bytes) -> tuple[bytes, bytes]:
@@ -132,6 +135,8 @@ def exchanged(method: int, ours: bytes, theirs: bytes) -> tuple[bytes, bytes]:
         a = x25519.X25519PrivateKey.from_private_bytes(ours)
         b = x25519.X25519PrivateKey.from_private_bytes(theirs)
         return a.public_key().public_bytes_raw(), a.exchange(b.public_key())
+    if method in KEM:
+        return encapsulated(method, ours, theirs)
     c = x448.X448PrivateKey.from_private_bytes(ours)
     d = x448.X448PrivateKey.from_private_bytes(theirs)
     return c.public_key().public_bytes_raw(), c.exchange(d.public_key())
@@ -152,7 +157,7 @@ def check_exchange(test: Json, initiator: str, made: Json) -> bytes:
     assert secret.hex() == same.hex() == exchange["gIr"]
     for side, public in ((initiator, public_i), (responder, public_r)):
         body = method.to_bytes(2, "big") + bytes(2) + public
-        sent = [s for s in transmitted(test, "ike") if s["sender"] == side]
+        sent = [s for s in said(test) if s["sender"] == side]
         assert any(body in bodies(step, KE) for step in sent)
     return secret
 
@@ -214,7 +219,7 @@ def test_nonces_and_spis_are_drawn_and_sent() -> None:
         draws = {side: set(test[side]["entropy"].values()) for side in ("west", "east")}
         nonces: dict[str, set[str]] = {"west": set(), "east": set()}
         proposals = ""
-        for step in transmitted(test, "ike"):
+        for step in said(test):
             nonces[step["sender"]] |= {body.hex() for body in bodies(step, NONCE)}
             proposals += "".join(body.hex() for body in bodies(step, SA))
         for sa, role in [(s, "originalInitiator") for s in test["ikeSas"]] + [
@@ -240,35 +245,9 @@ def test_nonces_and_spis_are_drawn_and_sent() -> None:
 # --- the wire ---------------------------------------------------------------------
 
 
-def opened(
-    cipher: Json,
-    key: bytes,
-    integrity_key: bytes,
-    body: bytes,
-    before: bytes,
-    high: str,
-) -> tuple[bytes, bytes]:
-    """Verify and decrypt; returns IV and plaintext. ``high``: of the ESN, or empty."""
-    iv, sealed = body[: cipher["ivSize"]], body[cipher["ivSize"] :]
-    if cipher["integ"] is None:
-        aead: Any = AESGCM if cipher["encr"] == 20 else ChaCha20Poly1305
-        if high:
-            before = before[:4] + bytes.fromhex(high) + before[4:]
-        return iv, aead(key[:-4]).decrypt(key[-4:] + iv, sealed, before)
-    name, size = INTEGRITY[cipher["integ"]]
-    ciphertext, icv = sealed[:-size], sealed[-size:]
-    covered = before + iv + ciphertext + bytes.fromhex(high)
-    assert hmac.digest(integrity_key, covered, name)[:size] == icv
-    mode: modes.CBC | modes.CTR = modes.CBC(iv)
-    if cipher["encr"] == 13:
-        key, mode = key[:-4], modes.CTR(key[-4:] + iv + b"\0\0\0\1")
-    decryptor = Cipher(algorithms.AES(key), mode).decryptor()
-    return iv, decryptor.update(ciphertext) + decryptor.finalize()
-
-
 def test_streams_hold_the_messages() -> None:
     """RFC 9329 §3, §4: Length, marker, and the prefix first on each connection."""
-    for test in sessions():
+    for test in sessions("Transcript"):
         begun = set()
         for step in test["steps"]:
             if step["step"] != "transmit":
@@ -287,34 +266,73 @@ def test_streams_hold_the_messages() -> None:
             assert stream == size.to_bytes(2, "big") + marker + message
 
 
-def test_protected_messages_open() -> None:
-    """RFC 7296 §3.1, §3.14: the header says what the file says, SK holds the chain."""
+def test_datagrams_hold_the_messages() -> None:
+    """RFC 3948 §2, RFC 7296 §2.23: the marker on port 4500, IKE_SA_INIT on port 500."""
+    for test in sessions("DatagramTranscript"):
+        (path,) = [step for step in test["steps"] if step["step"] == "path"]
+        for step in transmitted(test, "ike", "fragment", "esp"):
+            stream, message = octets(step, "octets", "message")
+            is_init = step["content"] == "ike" and step["ike"]["exchangeType"] == 34
+            port = 500 if is_init else 4500
+            receiver = "east" if step["sender"] == "west" else "west"
+            ends = [
+                {"address": path[side], "port": port}
+                for side in (step["sender"], receiver)
+            ]
+            assert [step["source"], step["target"]] == ends
+            is_marked = not is_init and step["content"] != "esp"
+            assert stream == (bytes(4) if is_marked else b"") + message
+
+
+def header_of(message: bytes, ike: Json) -> tuple[int, int]:
+    """Compare a header with what the file says; returns Next Payload and flags."""
+    kind, version, exchange, flags = message[16:20]
+    number, size = struct.unpack(">II", message[20:28])
+    assert (exchange, number) == (ike["exchangeType"], ike["messageId"])
+    assert (version, size) == (0x20, len(message))
+    assert bool(flags & 0x20) == ike["isResponse"]
+    return kind, flags
+
+
+def test_messages_in_the_clear() -> None:
+    """RFC 7296 §1.2, RFC 6290 §4.5: IKE_SA_INIT, and the proof of a crash."""
     for test in sessions():
-        ivs: dict[tuple[int, str], list[bytes]] = {}
         for step in transmitted(test, "ike"):
             message, ike = bytes.fromhex(step["message"]), step["ike"]
-            kind, version, exchange, flags = message[16:20]
-            number, size = struct.unpack(">II", message[20:28])
-            assert (exchange, number) == (ike["exchangeType"], ike["messageId"])
-            assert (version, size) == (0x20, len(message))
-            assert bool(flags & 0x20) == ike["isResponse"]
-            chain_of = bytes.fromhex(ike["payloads"])
-            if ike["ikeSa"] is None:
-                assert exchange == IKE_SA_INIT
-                assert (kind, message[28:]) == (ike["firstPayload"], chain_of)
+            if ike["ikeSa"] is not None:
                 continue
+            kind, _ = header_of(message, ike)
+            assert (kind, message[28:].hex()) == (ike["firstPayload"], ike["payloads"])
+            is_proof = ike["isResponse"] and "Crash" in test["flags"]
+            assert ike["exchangeType"] == IKE_SA_INIT or is_proof
+
+
+def test_protected_messages_open() -> None:
+    """RFC 7296 §3.1, §3.14, RFC 7383 §2.5: header, numbers, and SK holds the chain."""
+    for test in sessions():
+        ivs: dict[tuple[int, str], list[bytes]] = {}
+        for step in transmitted(test, "ike", "fragment"):
+            message, ike = bytes.fromhex(step["message"]), step[step["content"]]
+            if ike["ikeSa"] is None:
+                continue
+            kind, flags = header_of(message, ike)
             sa = test["ikeSas"][ike["ikeSa"]]
             assert message[:16].hex() == sa["spiI"] + sa["spiR"]
             is_from_initiator = step["sender"] == sa["originalInitiator"]
             assert bool(flags & 0x08) == is_from_initiator
             way = "i" if is_from_initiator else "r"
-            key, integrity_key = octets(sa, f"skE{way}", f"skA{way}")
-            assert (kind, message[28]) == (SK, ike["firstPayload"])
-            iv, text = opened(
-                sa["cipher"], key, integrity_key, message[32:], message[:32], ""
-            )
-            assert text[: len(text) - 1 - text[-1]] == chain_of
-            list(chain(ike["firstPayload"], chain_of))
+            keys = octets(sa, f"skE{way}", f"skA{way}")
+            at = 32
+            if step["content"] == "fragment":
+                at = 36
+                numbers = struct.unpack(">HH", message[32:36])
+                assert numbers == (ike["number"], ike["total"])
+                assert (ike["number"] == 1) == (ike["firstPayload"] != 0)
+            assert kind == (SK if at == 32 else SKF)
+            assert message[28] == ike["firstPayload"]
+            iv, text = opened(sa["cipher"], *keys, message[at:], message[:at], "")
+            inside = text[: len(text) - 1 - text[-1]]
+            assert inside.hex() == ike["payloads" if at == 32 else "piece"]
             seen = ivs.setdefault((ike["ikeSa"], step["sender"]), [])
             if (iv + message) not in seen:
                 seen.append(iv + message)
@@ -322,6 +340,23 @@ def test_protected_messages_open() -> None:
                     assert iv.hex() in test[step["sender"]]["entropy"].values()
                 else:
                     assert int.from_bytes(iv, "big") == len(seen)
+        for step in said(test):
+            ike = step["ike"]
+            list(chain(ike["firstPayload"], bytes.fromhex(ike["payloads"])))
+
+
+def test_fragments_are_no_larger_than_agreed() -> None:
+    """RFC 7383 §2.3, §2.5.1: in fragments where it is too large, else whole."""
+    count = 0
+    for group, test in grouped(NAME, "DatagramTranscript"):
+        for step in transmitted(test, "ike", "fragment"):
+            size = len(step["message"]) // 2
+            assert size <= group["fragmentSize"]
+            if step["content"] == "fragment":
+                count += 1
+                is_last = step["fragment"]["number"] == step["fragment"]["total"]
+                assert is_last or size == group["fragmentSize"]
+    assert count > 10
 
 
 def test_esp_packets_open() -> None:
@@ -340,14 +375,31 @@ def test_esp_packets_open() -> None:
                 child["cipher"], key, integrity_key, packet[8:], packet[:8], high
             )
             inner = bytes.fromhex(esp["innerPacket"])
+            kind = 4 if inner[0] >> 4 == 4 else 41
+            if is_transport(test):
+                kind, inner = behind_the_header(inner)
             padding = bytes(range(1, text[-2] + 1))
-            assert text[-1] == (4 if inner[0] >> 4 == 4 else 41)
+            assert text[-1] == kind
             assert text == inner + padding + text[-2:]
+
+
+def is_transport(test: Json) -> bool:
+    """Whether a session's Child SAs are in transport mode."""
+    return "TransportMode" in test["flags"]
+
+
+def behind_the_header(packet: bytes) -> tuple[int, bytes]:
+    """Protocol and payload of an IP packet without options."""
+    if packet[0] >> 4 == 4:
+        return packet[9], packet[20:]
+    return packet[6], packet[40:]
 
 
 def test_packets_come_out_as_they_went_in() -> None:
     """What one side's device gave, the other side's gets; and each was carried."""
     for test in sessions():
+        if is_transport(test):
+            continue
         given = [
             (s["side"], s["packet"]) for s in test["steps"] if s["step"] == "packet"
         ]
@@ -362,58 +414,119 @@ def test_packets_come_out_as_they_went_in() -> None:
         assert given == taken == carried
 
 
-def test_auth_values() -> None:
-    """RFC 7296 §2.15: both AUTH payloads, by pre-shared key, of the octets sent."""
-    checked = 0
-    for test in sessions():
-        if not test["ikeSas"]:
+def test_transport_mode_gives_packets_the_addresses_of_the_receiver() -> None:
+    """RFC 7296 §2.23.1, RFC 3948 §3.1.2: and true checksums, NATs or not."""
+    seen = 0
+    for test in sessions("Transcript"):
+        if not is_transport(test):
             continue
-        sa = test["ikeSas"][0]
-        name = HASHES[sa["prf"]]
-        secret = bytes.fromhex(test["preSharedKey"])
-        key = hmac.digest(secret, b"Key Pad for IKEv2", name)
-        first: dict[str, bytes] = {}
-        for step in transmitted(test, "ike"):
-            side = step["sender"]
-            if step["ike"]["exchangeType"] == IKE_SA_INIT:
-                first[side] = bytes.fromhex(step["message"])
-            if step["ike"]["exchangeType"] != IKE_AUTH:
+        (ends,) = [step for step in test["steps"] if step["step"] == "connect"]
+        outside = ends["seenAs"] or ends
+        given = [s for s in test["steps"] if s["step"] == "packet"]
+        taken = [s for s in test["steps"] if s["step"] == "deliver"]
+        for there, here in zip(given, taken, strict=True):
+            sender, receiver = there["side"], here["side"]
+            assert sender != receiver
+            sent, got = (scapy_packet(step["packet"]) for step in (there, here))
+            assert (sent.src, sent.dst) == (
+                ends[sender]["address"],
+                outside[receiver]["address"],
+            )
+            assert (got.src, got.dst) == (
+                outside[sender]["address"],
+                ends[receiver]["address"],
+            )
+            assert bytes(got[UDP].payload) == bytes(sent[UDP].payload)
+            for packet, step in ((sent, there), (got, here)):
+                anew = packet.copy()
+                del anew[UDP].chksum
+                if packet.version == 4:
+                    del anew.chksum
+                assert bytes(anew).hex() == step["packet"]
+            seen += 1
+    assert seen == 6
+
+
+def scapy_packet(octets: str) -> IP | IPv6:
+    """An IP packet as scapy sees it."""
+    packet = bytes.fromhex(octets)
+    return IP(packet) if packet[0] >> 4 == 4 else IPv6(packet)
+
+
+def test_a_nat_gives_each_side_selectors_of_its_own() -> None:
+    """RFC 7296 §2.23.1: the responder's are of the addresses that it knows."""
+    views = 0
+    for test in sessions():
+        ends = [step for step in test["steps"] if step["step"] == "connect"]
+        for child in test["childSas"]:
+            assert (child["seenByResponder"] is not None) == ("Nat" in test["flags"])
+            if not is_transport(test):
                 continue
-            is_west = side == "west"
-            (identity,) = bodies(step, IDI if is_west else IDR)[:1]
-            given = test[side]["identity"]
-            assert identity.hex() == f"{given['type']:02x}000000{given['data']}"
-            nonce, sk_p = octets(sa, *(("nr", "skPi") if is_west else ("ni", "skPr")))
-            signed = first[side] + nonce + hmac.digest(sk_p, identity, name)
-            (auth,) = bodies(step, AUTH)
-            assert auth == b"\2\0\0\0" + hmac.digest(key, signed, name)
-            checked += 1
-    assert checked > 60
+            (connect,) = ends
+            outside = connect["seenAs"] or connect
+            seen_there = child["seenByResponder"] or child
+            addresses = [
+                view[name][0]["startAddress"]
+                for view in (child, seen_there)
+                for name in ("initiatorTs", "responderTs")
+            ]
+            assert addresses == [
+                connect["west"]["address"],
+                outside["east"]["address"],
+                outside["west"]["address"],
+                connect["east"]["address"],
+            ]
+            views += 1
+    assert views == 3
+
+
+def digests_of(test: Json, message: str) -> dict[bytes, str]:
+    """Side by digest, for all ends that a session has. RFC 7296 §2.23."""
+    spis = bytes.fromhex(message)[:16]
+    steps = test["steps"]
+    ends = [
+        (side, end["address"], end["port"])
+        for step in steps
+        if step["step"] == "connect"
+        for seen in (step, step["seenAs"] or step)
+        for side, end in ((side, seen[side]) for side in ("west", "east"))
+    ]
+    ends += [
+        (side, step[side], port)
+        for step in steps
+        if step["step"] == "path"
+        for side in ("west", "east")
+        for port in (500, 4500)
+    ]
+    return {
+        hashlib.sha1(
+            spis + ip_address(address).packed + port.to_bytes(2, "big")
+        ).digest(): side
+        for side, address, port in ends
+    }
 
 
 def test_nat_detection_digests() -> None:
-    """RFC 7296 §2.23: SHA-1 of SPIs, address and port, from and to the true ends."""
+    """RFC 7296 §2.23: SHA-1 of SPIs, address and port, from and to the true ends.
+
+    Over UDP the source is none, so that ESP goes inside UDP.
+    """
     for test in sessions():
-        ends = {s["connection"]: s for s in test["steps"] if s["step"] == "connect"}
+        is_udp = any(step["step"] == "path" for step in test["steps"])
         for step in transmitted(test, "ike"):
             notifies = bodies(step, NOTIFY)
             if step["ike"]["exchangeType"] != IKE_SA_INIT or bodies(step, SA) == []:
                 continue
             # one repeated on another connection is the same octets
-            candidates = set()
-            for end in ends.values():
-                for side in ("west", "east"):
-                    address = ip_address(end[side]["address"]).packed
-                    port = end[side]["port"].to_bytes(2, "big")
-                    spis = bytes.fromhex(step["message"])[:16]
-                    digest = hashlib.sha1(spis + address + port).digest()
-                    candidates.add((side, digest))
-            sender = step["sender"]
-            receiver = "east" if sender == "west" else "west"
-            sources = [n[4:] for n in notifies if n[2:4] == b"\x40\x04"]
-            destinations = [n[4:] for n in notifies if n[2:4] == b"\x40\x05"]
-            assert [(sender, d) in candidates for d in sources] == [True]
-            assert [(receiver, d) in candidates for d in destinations] == [True]
+            known = digests_of(test, step["message"])
+            receiver = "east" if step["sender"] == "west" else "west"
+            (source,) = [n[4:] for n in notifies if n[2:4] == b"\x40\x04"]
+            (destination,) = [n[4:] for n in notifies if n[2:4] == b"\x40\x05"]
+            assert known[destination] == receiver
+            if is_udp:
+                assert source == bytes(20)
+            else:
+                assert known[source] == step["sender"]
 
 
 # --- what there is ----------------------------------------------------------------
@@ -423,36 +536,36 @@ def test_every_suite_family_and_exchange_is_there() -> None:
     """One session of each cipher with a PRF and a method; one of each exchange."""
     sas = [sa for test in sessions() for sa in test["ikeSas"]]
     assert {sa["cipher"]["encr"] for sa in sas} == {12, 13, 20, 28}
+    children = [child for test in sessions() for child in test["childSas"]]
+    assert {c["cipher"]["encr"] for c in children} == {12, 13, 20, 28, 30, 31}
     assert {sa["prf"] for sa in sas} == {5, 6, 7}
     methods = {sa["keyExchange"]["method"] for sa in sas}
-    assert methods == {14, 15, 16, 19, 20, 21, 31, 32}
-    own = {c["keyExchange"]["method"] for test in sessions() for c in test["childSas"]}
-    assert own >= {None, 14, 19, 20, 21, 31, 32}
-    assert {c["esn"] for test in sessions() for c in test["childSas"]} == {True, False}
+    assert methods == {14, 15, 16, 19, 20, 21, 31, 32, 36, 37}
+    own = {c["keyExchange"]["method"] for c in children}
+    assert own >= {None, 14, 19, 20, 21, 31, 32, 36}
+    assert {c["esn"] for c in children} == {True, False}
     assert {test["outerVersion"] for test in sessions()} == {4, 6}
-    kinds = {
-        s["ike"]["exchangeType"] for t in sessions() for s in transmitted(t, "ike")
-    }
+    kinds = {s["ike"]["exchangeType"] for t in sessions() for s in said(t)}
     assert kinds == {IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL}
     # NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD, TS_UNACCEPTABLE, COOKIE, REKEY_SA
     notifies = {
         int.from_bytes(body[2:4], "big")
         for test in sessions()
-        for step in transmitted(test, "ike")
+        for step in said(test)
         for body in bodies(step, NOTIFY)
     }
     assert {14, 17, 38, 16390, 16393} <= notifies
 
 
 def test_requests_are_repeated_octet_for_octet() -> None:
-    """RFC 9329 §6.2: where the flag says so, the same request goes out twice."""
+    """RFC 9329 §6.2, RFC 7296 §2.1: where the flag says so, and nowhere else."""
     for test in sessions():
-        messages: dict[tuple[str, str], set[int]] = {}
-        for step in transmitted(test, "ike"):
-            if not step["ike"]["isResponse"]:
+        times: dict[tuple[str, str], int] = {}
+        for step in transmitted(test, "ike", "fragment"):
+            if not step[step["content"]]["isResponse"]:
                 key = step["sender"], step["message"]
-                messages.setdefault(key, set()).add(step["connection"])
-        is_repeated = any(len(ids) > 1 for ids in messages.values())
+                times[key] = times.get(key, 0) + 1
+        is_repeated = any(number > 1 for number in times.values())
         assert is_repeated == ("Repetition" in test["flags"]), test["comment"]
 
 
@@ -470,27 +583,32 @@ def test_every_draw_is_named_and_used() -> None:
 
 def test_ours_agrees() -> None:
     """Our endpoint, as west and as east, does what the file says."""
-    assert check_transcripts.problems(document("exchange_transcripts")) == []
+    assert check_transcripts.problems(document(NAME)) == []
 
 
 def one_with(**members: object) -> Json:
     """Make a file of one session, a whole one, with changes."""
-    test = copy.deepcopy(next(sessions()))
-    return {"testGroups": [{"type": "Transcript", "tests": [test | members]}]}
+    return spoiled_file("Transcript", next(sessions()) | members)
 
 
-def test_the_checker_notices_every_octet_of_a_step() -> None:
-    """Another stream, packet, close, wish or time is reported."""
-    (group,) = document("exchange_transcripts")["testGroups"]
-    session = next(iter(group["tests"]))
+def spoiled_file(kind: str, test: Json) -> Json:
+    """Make a file of one session."""
+    group = next(g for g in document(NAME)["testGroups"] if g["type"] == kind)
+    return {"testGroups": [group | {"tests": [test]}]}
+
+
+@pytest.mark.parametrize("kind", ["Transcript", "DatagramTranscript"])
+def test_the_checker_notices_every_octet_of_a_step(kind: str) -> None:
+    """Another stream, datagram, packet, close, wish or time is reported."""
+    session = next(sessions(kind))
     for index, step in enumerate(session["steps"]):
-        for member in ("stream", "packet", "connection"):
+        for member in ("stream", "octets", "packet", "connection"):
             if member not in step or step["step"] in ("connect", "wish"):
                 continue
-            changed = spoiled(step[member])
             steps = copy.deepcopy(session["steps"])
-            steps[index][member] = changed
-            assert check_transcripts.problems(one_with(steps=steps)), (index, member)
+            steps[index][member] = spoiled(step[member])
+            changed = spoiled_file(kind, session | {"steps": steps})
+            assert check_transcripts.problems(changed), (index, member)
 
 
 @pytest.mark.parametrize("member", ["ikeSas", "childSas"])
@@ -515,3 +633,20 @@ def test_the_checker_notices_draws_left_over_and_steps_too_few() -> None:
     steps = copy.deepcopy(next(sessions()))["steps"][:3]
     found = check_transcripts.problems(one_with(steps=steps))
     assert any("at the end" in text for text in found)
+
+
+@pytest.mark.parametrize(
+    ("flag", "change"),
+    [
+        ("Certificates", {"date": "2100-01-01T00:00:00+00:00"}),
+        ("Fragments", {"fragmentSize": 600}),
+    ],
+)
+def test_the_checker_goes_by_what_a_group_says(flag: str, change: Json) -> None:
+    """Certificates that have expired, and fragments of another size."""
+    kind = "DatagramTranscript"
+    test = next(t for t in sessions(kind) if flag in t["flags"])
+    changed = spoiled_file(kind, test)
+    assert check_transcripts.problems(changed) == []
+    changed["testGroups"][0] |= change
+    assert len(check_transcripts.problems(changed)) == 2

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 
 from iketcp.effects import (
     ChildSaInstalled,
@@ -63,7 +64,7 @@ class Rehearsal:
     """Large IKE messages may go in fragments."""
 
     def __init__(self, group: Json, test: Json, side: str) -> None:
-        self.group = group
+        self.group, self.date = group, datetime.fromisoformat(group["date"])
         ours, theirs = test[side], test[other(side)]
         self.test, self.side, self.now = test, side, 0.0
         self.entropy = RecordingEntropy(
@@ -79,7 +80,7 @@ class Rehearsal:
 
     def new_endpoint(self) -> Endpoint:
         """Make an endpoint that knows its configuration, and nothing else."""
-        return endpoint_of(self.policy, self.entropy)
+        return endpoint_of(self.policy, self.entropy, self.date)
 
     def differences(self) -> list[str]:
         """Play the session; the first step that differs ends it."""
@@ -194,8 +195,13 @@ class DatagramRehearsal(Rehearsal):
 
     def new_endpoint(self) -> Endpoint:
         """Make an endpoint that knows its configuration, and nothing else."""
-        size = self.group["fragmentSize"]
-        return datagram_endpoint_of(self.side, self.policy, self.entropy, size)
+        return datagram_endpoint_of(
+            self.side,
+            self.policy,
+            self.entropy,
+            self.group["fragmentSize"],
+            self.date,
+        )
 
     def input(self, step: Json) -> list[Effect]:
         """Let a step happen to our side; returns what comes of it."""

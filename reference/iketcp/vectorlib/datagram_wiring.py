@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from ipaddress import ip_address
 
 from iketcp.effects import Effect, SendDatagrams
@@ -21,6 +22,7 @@ from iketcp.ike.nat_detection import Path, Transport
 from iketcp.ike.policy import IkePolicy
 from iketcp.vectorlib.envelope import Json
 from iketcp.vectorlib.wiring import (
+    DATE,
     EAST,
     SIDES,
     WEST,
@@ -38,10 +40,15 @@ _TRANSPORTS = {IKE: Transport.UDP, ENCAPSULATION: Transport.UDP_ENCAPSULATION}
 
 
 def datagram_endpoint_of(
-    side: str, policy: IkePolicy, entropy: RecordingEntropy, fragment_size: int
+    side: str,
+    policy: IkePolicy,
+    entropy: RecordingEntropy,
+    fragment_size: int = FRAGMENT_SIZE,
+    date: datetime = DATE,
 ) -> Endpoint:
     """Make the endpoint of one side; east is a responder."""
-    endpoint = endpoint_of(policy, entropy, DatagramPolicy(fragment_size=fragment_size))
+    limits = DatagramPolicy(fragment_size=fragment_size)
+    endpoint = endpoint_of(policy, entropy, date, limits)
     endpoint.datagrams.takes_first = side == EAST
     return endpoint
 
@@ -82,8 +89,7 @@ class DatagramWiring(Wiring):
         self._under_way: deque[tuple[str, Path, bytes]] = deque()
 
     def _new_endpoint(self, side: str) -> Endpoint:
-        policy, entropy = self.policies[side], self.entropy[side]
-        return datagram_endpoint_of(side, policy, entropy, FRAGMENT_SIZE)
+        return datagram_endpoint_of(side, self.policies[side], self.entropy[side])
 
     def begin(self) -> None:
         """Let west begin; nothing arrives yet."""

@@ -77,14 +77,17 @@ DATE = datetime(2026, 6, 1, 12, tzinfo=UTC)
 
 
 def endpoint_of(
-    policy: IkePolicy, entropy: Entropy, datagrams: DatagramPolicy = DatagramPolicy()
+    policy: IkePolicy,
+    entropy: Entropy,
+    date: datetime = DATE,
+    datagrams: DatagramPolicy = DatagramPolicy(),
 ) -> Endpoint:
-    """Make the endpoint of one side, to which the date never changes."""
+    """Make the endpoint of one side, for which the date never changes."""
     return Endpoint(
         policy,
         MappingPolicy(),
         entropy,
-        date=lambda: DATE,
+        date=lambda: date,
         datagram_policy=datagrams,
     )
 
