@@ -30,6 +30,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
         "1 framing, primitives",
         ("datagram", "stream", "crypto", "inner", "selectors"),
     ),
+    ("1 offloads", ("offload",)),
     (
         "1 wire formats, records",
         (
@@ -87,7 +88,14 @@ IMPURE = frozenset(
 LIBRARIES = ("cryptography", "Cryptodome")
 
 # Floors that are ours by design and come from no section of any RFC.
-WITHOUT_SOURCE = {"environment", "effects"}
+WITHOUT_SOURCE = {
+    "environment",
+    "effects",
+    "offload",
+    "offload.coalescing",
+    "offload.segmentation",
+    "offload.vnet_header",
+}
 
 # Programs that talk to a terminal.
 MAY_PRINT = ("cli", "demo", "vectorlib")

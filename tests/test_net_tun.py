@@ -222,11 +222,12 @@ def test_linux_mtu_is_set_or_refused() -> None:
     assert "t1" not in {name for _, name in socket.if_nameindex()}
 
 
+@pytest.mark.parametrize("offloads", [True, False])
 @in_namespace
-def test_one_bad_packet_hurts_no_other() -> None:
+def test_one_bad_packet_hurts_no_other(offloads: bool) -> None:
     """What is no IP packet is dropped and counted; the packet after it arrives."""
     needs_tun()
-    with LinuxTunUp("10.9.0.1/24") as device:
+    with LinuxTunUp("10.9.0.1/24", offloads) as device:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
             receiver.bind(("10.9.0.1", 4000))
             receiver.settimeout(PATIENCE_SECONDS)
@@ -236,22 +237,24 @@ def test_one_bad_packet_hurts_no_other() -> None:
         assert device.dropped_packets == 4
 
 
+@pytest.mark.parametrize("offloads", [True, False])
 @in_namespace
-def test_packets_to_a_device_that_is_down_are_dropped() -> None:
+def test_packets_to_a_device_that_is_down_are_dropped(offloads: bool) -> None:
     """A device that is down takes nothing, which is no error."""
     needs_tun()
-    device = LinuxTun("t0")
+    device = LinuxTun("t0", offloads=offloads)
     device.write_batch([udp_packet("10.9.0.2", "10.9.0.1", 4000, b"")] * 3)
     assert device.dropped_packets == 3
     assert device.read_batch() == []
     device.close()
 
 
+@pytest.mark.parametrize("offloads", [True, False])
 @in_namespace
-def test_a_device_removed_by_others_is_noticed() -> None:
+def test_a_device_removed_by_others_is_noticed(offloads: bool) -> None:
     """Reading and writing say that the device is gone, so that no loop spins."""
     needs_tun()
-    device = LinuxTun("t0")
+    device = LinuxTun("t0", offloads=offloads)
     with IPRoute(groups=0) as netlink:
         netlink.link("del", ifname="t0")
     with pytest.raises(EnvironmentProblem, match="t0 is gone"):
@@ -348,11 +351,12 @@ def echo(near: str, far: str, sequence: int) -> bool:
 class LinuxTunUp:
     """A device that is up and has an address, for as long as the block runs."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, offloads: bool = True) -> None:
         self.address = ip_interface(address)
+        self.offloads = offloads
 
     def __enter__(self) -> LinuxTun:
-        self.device = LinuxTun("t%d", 1400)
+        self.device = LinuxTun("t%d", 1400, self.offloads)
         self.state = NetworkState()
         self.state.set_up(self.device.name)
         self.state.add_address(self.device.name, self.address)

@@ -249,6 +249,7 @@ def _tun(section: Section, folder: Path) -> TunConfig:
         mode=section["mode"],
         name=section["name"],
         mtu=section["mtu"],
+        offloads=section["offloads"],
         addresses=section["addresses"],
         routes=section["routes"],
         resolv_conf=_in_folder(section["resolv_conf"], folder),

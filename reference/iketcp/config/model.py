@@ -115,6 +115,8 @@ class TunConfig:
     name: str
     mtu: int | None
     """Inner MTU in octets; ``None``: from path and suite. [9329-3-limit]"""
+    offloads: bool
+    """Whether TCP segments may be moved in large pieces, where the system can."""
     addresses: tuple[Interface, ...]
     """Fixed addresses; those that the peer assigns come on top."""
     routes: tuple[Network, ...] | None

@@ -81,7 +81,8 @@ class Tunnel:
         self.dns_servers: tuple[str, ...] = ()
         self.device: TunDevice
         if self._is_real:
-            self.device = LinuxTun(self._options.name, self._mtu or FIRST_MTU)
+            mtu = self._mtu or FIRST_MTU
+            self.device = LinuxTun(self._options.name, mtu, self._options.offloads)
         else:
             self.device = MemoryTun(self._options.name)
 

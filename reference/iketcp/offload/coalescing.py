@@ -1,0 +1,235 @@
+"""Packets in a row of one TCP flow put together, to be handed over in one write.
+
+What comes out of a Child SA in one batch is often a run of TCP segments, each where the
+one before it ended. Put together they are one large segment with one header, which the
+machine takes at the cost of one. It can be cut again into exactly the packets it was
+made of, so only packets are joined between which nothing differs but what cutting
+restores:
+
+- the same addresses, ports, DSCP, ECN, TTL, Don't Fragment, Flow Label, window,
+  acknowledgment number, flags and TCP options;
+- no options of IPv4, no extension headers, no fragments;
+- ACK is the only flag; PSH may be on the last one, and ends the run;
+- sequence numbers without a hole, and Identifications counting up (where Don't Fragment
+  is set they have no meaning);
+- payloads of one size; a shorter one ends the run;
+- checksums that are right: a joined segment gets a new one, and must not hide damage.
+
+Packets of one flow stay in order; those of different flows may overtake each other
+within a batch, which nobody can notice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from struct import Struct
+
+from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE
+from iketcp.offload.segmentation import PSH, TCP_HEADER_SIZE
+from iketcp.offload.vnet_header import NEEDS_CHECKSUM, NO_OFFLOAD, Gso, VnetHeader
+from iketcp.registry import IpProtocol
+
+Buffers = Sequence[bytes | bytearray | memoryview]
+"""What one write takes, piece by piece: a vnet header, headers, payloads."""
+
+LARGEST_PACKET = 0xFFFF
+ACK = 0x10
+CHECKSUM_OFFSET = 16
+"""Where in a TCP header its checksum is."""
+
+_ALL_ONES = 0xFFFF
+_LAST_SEQUENCE = 0xFFFFFFFF
+_DONT_FRAGMENT = 0x40
+_U16 = Struct(">H")
+_SEQUENCE = Struct(">I")
+
+
+class _Run:
+    """Segments of one flow, the next where the last one ended.
+
+    Parameters
+    ----------
+    packet : bytes
+        A segment that may begin a run.
+    begin, end : int
+        Where in it the TCP header begins and the payload.
+    """
+
+    __slots__ = (
+        "begin",
+        "end",
+        "is_over",
+        "next_id",
+        "next_sequence",
+        "packets",
+        "size",
+        "total",
+    )
+
+    def __init__(self, packet: bytes, begin: int, end: int) -> None:
+        self.packets = [packet]
+        self.begin = begin
+        self.end = end
+        self.size = len(packet) - end
+        """Octets of payload of each."""
+        self.total = len(packet)
+        """Octets of what is joined so far."""
+        self.next_sequence = _sequence(packet, begin) + self.size & _LAST_SEQUENCE
+        self.next_id = _identification(packet) + 1 & _ALL_ONES
+        self.is_over = bool(packet[begin + 13] & PSH)
+
+    def takes(self, packet: bytes) -> bool:
+        """Append a segment of the same flow, if it goes on where the run ends."""
+        begin, end = self.begin, self.end
+        size = len(packet) - end
+        if (
+            self.is_over
+            or size > self.size
+            or self.total + size > LARGEST_PACKET
+            or _sequence(packet, begin) != self.next_sequence
+            or not self._is_alike(packet)
+        ):
+            return False
+        self.packets.append(packet)
+        self.total += size
+        self.next_sequence = self.next_sequence + size & _LAST_SEQUENCE
+        self.next_id = self.next_id + 1 & _ALL_ONES
+        self.is_over = size < self.size or bool(packet[begin + 13] & PSH)
+        return True
+
+    def _is_alike(self, packet: bytes) -> bool:
+        """Compare all that may not differ, checksums and the flag PSH left out."""
+        first, begin, end = self.packets[0], self.begin, self.end
+        if begin == IPV4_HEADER_SIZE:
+            is_alike = packet[:2] == first[:2] and packet[6:10] == first[6:10]
+            if not packet[6] & _DONT_FRAGMENT:
+                is_alike = is_alike and _identification(packet) == self.next_id
+        else:
+            is_alike = packet[:4] == first[:4] and packet[6:8] == first[6:8]
+        return (
+            is_alike
+            and packet[begin + 8 : begin + 13] == first[begin + 8 : begin + 13]
+            and packet[begin + 14 : begin + 16] == first[begin + 14 : begin + 16]
+            and packet[begin + 18 : end] == first[begin + 18 : end]
+        )
+
+    def buffers(self) -> Buffers:
+        """Return what to write: the only packet as it is, or all as one segment."""
+        packets, begin, end = self.packets, self.begin, self.end
+        if len(packets) == 1:
+            return NO_OFFLOAD, packets[0]
+        headers = bytearray(packets[0][:end])
+        headers[begin + 13] |= packets[-1][begin + 13]
+        size = self.total - begin
+        if begin == IPV4_HEADER_SIZE:
+            gso = Gso.TCP_IPV4
+            _U16.pack_into(headers, 2, self.total)
+            _U16.pack_into(headers, 10, 0)
+            _U16.pack_into(headers, 10, -_sum(headers[:begin]) % _ALL_ONES)
+        else:
+            gso = Gso.TCP_IPV6
+            _U16.pack_into(headers, 4, size)
+        _U16.pack_into(headers, begin + CHECKSUM_OFFSET, _pseudo_sum(headers, size))
+        vnet = VnetHeader(NEEDS_CHECKSUM, gso, end, self.size, begin, CHECKSUM_OFFSET)
+        payloads = [memoryview(packet)[end:] for packet in packets]
+        return [vnet.write(), headers, *payloads]
+
+
+def coalesce(packets: Iterable[bytes]) -> list[Buffers]:
+    """Join what can be joined of a batch.
+
+    Parameters
+    ----------
+    packets : iterable of bytes
+        IP packets; what is no TCP segment, or broken, is left as it is.
+
+    Returns
+    -------
+    list of Buffers
+        One for each write; together they are all of ``packets``.
+    """
+    runs: list[_Run | bytes] = []
+    open_runs: dict[bytes, _Run] = {}
+    for packet in packets:
+        begin, end = _headers(packet)
+        if not begin:
+            runs.append(packet)
+            continue
+        flow = packet[12:24] if begin == IPV4_HEADER_SIZE else packet[8:44]
+        if not end:  # a segment that stands alone: nothing after it may overtake it
+            open_runs.pop(flow, None)
+            runs.append(packet)
+            continue
+        run = open_runs.get(flow)
+        if run is None or run.end != end or not run.takes(packet):
+            run = open_runs[flow] = _Run(packet, begin, end)
+            runs.append(run)
+    return [
+        (NO_OFFLOAD, run) if isinstance(run, bytes) else run.buffers() for run in runs
+    ]
+
+
+def _headers(packet: bytes) -> tuple[int, int]:
+    """Tell where a segment's TCP header and payload begin.
+
+    The first is 0 where it is no TCP or not simply so, the second where the segment is
+    none that may be joined with others.
+    """
+    size = len(packet)
+    if size < IPV4_HEADER_SIZE + TCP_HEADER_SIZE:
+        return 0, 0
+    if packet[0] == 0x45:
+        begin = IPV4_HEADER_SIZE
+        is_whole = not packet[6] & 0x3F and not packet[7]
+        is_plain = packet[9] == IpProtocol.TCP and is_whole
+        stated = _U16.unpack_from(packet, 2)[0]
+    elif packet[0] >> 4 == 6 and size >= IPV6_HEADER_SIZE + TCP_HEADER_SIZE:
+        begin = IPV6_HEADER_SIZE
+        is_plain = packet[6] == IpProtocol.TCP
+        stated = IPV6_HEADER_SIZE + _U16.unpack_from(packet, 4)[0]
+    else:
+        return 0, 0
+    if not is_plain or stated != size:
+        return 0, 0
+    end = begin + (packet[begin + 12] >> 4) * 4
+    is_candidate = (
+        begin + TCP_HEADER_SIZE <= end < size
+        and packet[begin + 13] & ~PSH == ACK
+        and _is_intact(packet, begin)
+    )
+    return begin, end if is_candidate else 0
+
+
+def _is_intact(packet: bytes, begin: int) -> bool:
+    """Verify the checksums of IPv4 and TCP."""
+    if begin == IPV4_HEADER_SIZE and _sum(packet[:begin]) % _ALL_ONES:
+        return False
+    segment = packet[begin:]
+    padding = 8 * (len(segment) & 1)
+    total = (_sum(segment) << padding) + _pseudo_sum(packet, len(segment))
+    return total % _ALL_ONES == 0
+
+
+def _pseudo_sum(packet: bytes | bytearray, size: int) -> int:
+    """Sum the pseudo header of a segment of ``size`` octets, 16 bits."""
+    addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+    return (_sum(addresses) + IpProtocol.TCP + size) % _ALL_ONES
+
+
+def _sum(octets: bytes | bytearray) -> int:
+    """Return a number that is congruent to the sum of 16-bit words modulo 2^16 - 1."""
+    return int.from_bytes(octets, "big")
+
+
+def _sequence(packet: bytes, begin: int) -> int:
+    number: int = _SEQUENCE.unpack_from(packet, begin + 4)[0]
+    return number
+
+
+def _identification(packet: bytes) -> int:
+    """Return the Identification of IPv4; of IPv6 something without meaning."""
+    number: int = _U16.unpack_from(packet, 4)[0]
+    return number
+
+
+__all__ = ["Buffers", "coalesce"]
