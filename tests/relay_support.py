@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import struct
 from collections.abc import Sequence
 
@@ -19,9 +20,11 @@ def ike(
     spi_r: bytes = SPI_R,
     spi_i: bytes = SPI_I,
     size: int = 28,
+    is_response: bool = True,
 ) -> bytes:
     """An IKE message, as far as a relay looks at it."""
-    header = struct.pack("!8s8sBBBBII", spi_i, spi_r, 0, 0x20, exchange, 0, 0, size)
+    flags = 0x20 if is_response else 0
+    header = struct.pack("!8s8sBBBBII", spi_i, spi_r, 0, 0x20, exchange, flags, 0, size)
     return header.ljust(size, b"\0")
 
 
@@ -89,3 +92,9 @@ def ports_closed(effects: Sequence[RelayEffect]) -> list[int]:
 def told(effects: Sequence[RelayEffect]) -> list[str]:
     """Kinds of events."""
     return [e.kind for e in effects if isinstance(e, Trace)]
+
+
+def refuses(port: int) -> bool:
+    """Whether nobody listens on a TCP port of loopback."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0

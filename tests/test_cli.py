@@ -24,7 +24,7 @@ from iketcp import __version__
 from iketcp.config import default_control_socket, load
 from iketcp.config.psk import write_psk
 from iketcp.errors import EnvironmentProblem
-from iketcp.status_view import _rate, _size, find_socket, render
+from iketcp.status_view import ANSWERING, _rate, _size, find_socket, render
 from namespaces import require_or_skip, tun_obstacle
 from peer_support import (
     LOOPBACK,
@@ -397,16 +397,16 @@ def test_a_second_peer_on_the_same_socket(tmp_path: Path) -> None:
 
 def test_status_without_a_peer(tmp_path: Path) -> None:
     """Names the places where a socket would be."""
-    sockets = [default_control_socket(role) for role in ("initiator", "responder")]
+    sockets = [default_control_socket(role) for role in ANSWERING]
     if any(path.exists() for path in sockets):
         pytest.skip("optional: a peer runs on this machine")
     assert refused("status") == (
         "iketcp: no peer is running: there is no socket at "
-        f"{sockets[0]} or {sockets[1]}"
+        f"{' or '.join(map(str, sockets))}"
     )
     assert refused("status", "--role", "responder").endswith(f"at {sockets[1]}")
     assert refused("status", "--role", "client") == (
-        "iketcp: --role must be one of initiator, responder"
+        "iketcp: --role must be one of initiator, responder, relay"
     )
 
 

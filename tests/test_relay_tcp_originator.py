@@ -109,6 +109,40 @@ def test_port_500_is_ike_alone() -> None:
     assert relayed.relay.counters.dropped == {reason: 1}
 
 
+def test_from_port_500_to_4500() -> None:
+    """RFC 7296 §2.23: the same connection, if IKE SA and address are the same."""
+    relayed = Relayed()
+    before = path(500, is_encapsulated=False)
+    ids = []
+    for way in (before, path(501, is_encapsulated=False)):
+        ((connect),) = relayed.hear(FIRST, way=way)
+        assert isinstance(connect, Connect)
+        relayed.relay.connected(connect.connection)
+        ids.append(connect.connection)
+    assert sent_back(relayed.feed(ids[0], datagram(FIRST))) == [FIRST]  # a cookie?
+    for id in ids:  # the second one says that the same IKE SA is his
+        relayed.feed(id, datagram(FIRST_ANSWER))
+    stranger = path(address="192.0.2.9")
+    assert isinstance(relayed.hear(datagram(ike()), way=stranger)[0], Connect)
+    assert isinstance(relayed.hear(esp(), way=path(4501))[0], Connect)
+    assert transmitted(relayed.hear(datagram(ike()))) == [
+        (ids[0], (MessageKind.IKE, ike()))
+    ]
+    effects = relayed.feed(ids[0], datagram(ike()), esp())
+    assert sent_back(effects) == [datagram(ike()), esp()]
+    assert isinstance(relayed.hear(FIRST, way=before)[0], Connect)  # begins anew
+
+
+def test_a_beginner_who_is_lost() -> None:
+    relayed = Relayed()
+    ((connect),) = relayed.hear(FIRST, way=path(500, is_encapsulated=False))
+    assert isinstance(connect, Connect)
+    relayed.feed(connect.connection, datagram(FIRST_ANSWER), datagram(FIRST_ANSWER))
+    relayed.lose(connect.connection)
+    (again,) = relayed.hear(datagram(ike()))
+    assert isinstance(again, Connect)
+
+
 def test_what_says_nothing_begins_nothing() -> None:
     """RFC 3948 §2.3: keepalives and garbage make no connection."""
     relayed = Relayed()

@@ -37,6 +37,8 @@ HOME = "192.0.2.1"
 IN_MIND = 1_000_000.0
 GRACE = RelayPolicy().grace_seconds
 SPI = 0xC0FFEE01
+REQUEST = datagram(ike(ExchangeType.INFORMATIONAL, is_response=False))
+"""What the daemon only sends to where it believes its peer to be."""
 
 
 class Relayed:
@@ -248,7 +250,8 @@ def test_strangers_have_little_time() -> None:
     effects = relayed.wait(1.0)
     assert closed(effects) == {1: "no answer to this client in time"}
     assert relayed.wait(1.0) == []  # it is asked for once
-    relayed.lose(1, "no answer to this client in time")
+    assert told(relayed.lose(1, "closed by us")) == ["connection-closed"]
+    assert "no answer to this client in time" in relayed.relay.counters.closed
     strangers = relayed.relay.strangers
     assert (strangers.total, strangers.timed_out) == (0, 1)
 
@@ -293,15 +296,23 @@ def test_the_old_port_finds_the_new_connection(shown: bytes) -> None:
     assert relayed.relay.strangers.total == 0
 
 
-def test_the_old_port_is_kept_while_it_is_used() -> None:
-    """Then it is given back; the client's own port stays."""
+def test_the_old_port_is_kept_where_the_daemon_stays() -> None:
+    """RFC 7296 §2.23: behind a NAT it does not follow, though it answers elsewhere.
+
+    The port goes, after the grace time, once the daemon speaks on the new one of its
+    own accord.
+    """
     relayed = Relayed()
     old = relayed.establish()
+    relayed.answer(old, esp(7))
     relayed.lose(1)
     relayed.open(2)
-    relayed.feed(2, stream(datagram(ike())))
-    relayed.wait(GRACE - 1.0)
-    relayed.answer(old, esp(7))
+    (new,) = ports_opened(relayed.feed(2, stream(datagram(ike()))))
+    relayed.answer(new, datagram(ike()))
+    relayed.feed(2, frame(esp(SPI)))
+    for _ in range(3):
+        assert ports_closed(relayed.wait(GRACE)) == []
+    relayed.answer(new, REQUEST)
     assert ports_closed(relayed.wait(GRACE - 1.0)) == []
     assert ports_closed(relayed.wait(1.0)) == [old]
     assert relayed.relay.port_count == 1
@@ -330,10 +341,13 @@ def test_who_has_shown_nothing_leaves_nothing() -> None:
     assert relayed.relay.absent == {}
 
 
-def test_ports_follow_through_many_connections() -> None:
-    """Each loss adds one; the oldest go first when they are too many."""
+@pytest.mark.parametrize("has_home", [True, False])
+def test_ports_follow_through_many_connections(has_home: bool) -> None:
+    """Each loss adds one; the oldest go first, but not where the daemon speaks."""
     relayed = Relayed(inherited_limit=2)
     ports = [relayed.establish(1)]
+    if has_home:
+        relayed.answer(ports[0], esp(7))
     given_back = []
     for id in (2, 3, 4):
         relayed.lose(id - 1)
@@ -341,11 +355,12 @@ def test_ports_follow_through_many_connections() -> None:
         effects = relayed.feed(id, stream(datagram(ike())))
         given_back += ports_closed(effects)
         ports += ports_opened(effects)
-    assert given_back == ports[:1]
-    for port in ports[1:]:
-        assert transmitted(relayed.answer(port, esp()))[0][0] == 4
+    assert given_back == [ports[1 if has_home else 0]]
+    ports.remove(given_back[0])
+    for port in ports:
+        assert transmitted(relayed.answer(port, datagram(ike())))[0][0] == 4
     relayed.lose(4)
-    assert sorted(ports_closed(relayed.wait(GRACE))) == ports[1:]
+    assert sorted(ports_closed(relayed.wait(GRACE))) == ports
     assert relayed.relay.port_count == 0
 
 
@@ -379,7 +394,7 @@ def test_the_daemon_decides_whom_it_follows() -> None:
     relayed.feed(1, frame(esp(SPI)))
     relayed.open(2)
     (new,) = ports_opened(relayed.feed(2, stream(datagram(ike()))))
-    relayed.answer(new, datagram(ike()))
+    relayed.answer(new, REQUEST)
     assert closed(relayed.wait(29.0)) == {}
     assert closed(relayed.wait(1.0)) == {1: "idle and extraneous"}
     relayed.lose(1, "idle and extraneous")
@@ -389,13 +404,25 @@ def test_the_daemon_decides_whom_it_follows() -> None:
     assert "client-returned" in told(relayed.feed(3, stream(esp(SPI))))
 
 
+def test_a_response_proves_nothing() -> None:
+    """Whoever repeats a request that he has recorded gets the answer once more."""
+    relayed = Relayed()
+    old = relayed.establish()
+    relayed.open(2)
+    (new,) = ports_opened(relayed.feed(2, stream(datagram(ike()))))
+    relayed.answer(new, datagram(ike()))
+    assert closed(relayed.wait(60.0)) == {}
+    relayed.lose(1)
+    assert old in relayed.relay._by_port
+
+
 def test_the_daemon_may_follow_back() -> None:
     relayed = Relayed(extraneous_seconds=0.0)
     old = relayed.establish()
     relayed.open(2)
     (new,) = ports_opened(relayed.feed(2, stream(datagram(ike()))))
-    relayed.answer(new, datagram(ike()))
-    relayed.answer(old, datagram(ike()))
+    relayed.answer(new, REQUEST)
+    relayed.answer(old, REQUEST)
     lines = relayed.relay.lines
     replaced = [line.id for line in lines.values() if line.is_replaced]
     assert replaced == [2]
@@ -403,13 +430,14 @@ def test_the_daemon_may_follow_back() -> None:
 
 
 def test_the_daemon_may_tell_who_has_returned() -> None:
-    """An answer on the new port counts as much as a message that shows the SPIs."""
+    """It knows him by an SA that we have never seen, or have forgotten."""
     relayed = Relayed()
     old = relayed.establish()
     relayed.lose(1)
     relayed.open(2)
-    (new,) = ports_opened(relayed.feed(2, stream(datagram(FIRST))))
-    assert "client-returned" in told(relayed.answer(new, datagram(ike())))
+    (new,) = ports_opened(relayed.feed(2, stream(esp(SPI))))
+    assert told(relayed.answer(new, datagram(ike()))) == []
+    assert "client-returned" in told(relayed.answer(new, REQUEST))
     assert transmitted(relayed.answer(old, esp(7)))[0][0] == 2
 
 

@@ -1,4 +1,4 @@
-"""The command line: ``iketcp initiator | responder | status | psk | demo``.
+"""The command line: ``iketcp initiator | responder | relay | status | psk | demo``.
 
 Exit codes: 0 all went well; 1 it ran and failed (the peer refused, a step of the demo
 did not happen); 2 it could not begin (wrong configuration, missing privilege, no
@@ -10,27 +10,24 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from iketcp.console import FAILED, INTERRUPTED, UNUSABLE, open_sinks
+from iketcp.relay_command import relay
 from iketcp.vectorlib.commands import vectors_app
 
 if TYPE_CHECKING:
-    from iketcp.config import Configuration
     from iketcp.net.wake import Wake
     from iketcp.peers import Peer
-    from iketcp.peers.sinks import KeyLog, Sink
+    from iketcp.peers.sinks import KeyLog
 
-FAILED = 1
-UNUSABLE = 2
-INTERRUPTED = 130
 
 app = typer.Typer(
     name="iketcp",
@@ -41,6 +38,7 @@ app = typer.Typer(
 )
 
 app.add_typer(vectors_app)
+app.command()(relay)
 
 psk_app = typer.Typer(name="psk", help="Pre-shared keys.", no_args_is_help=True)
 app.add_typer(psk_app)
@@ -124,7 +122,7 @@ def _run_peer(
     kind = Initiator if role == "initiator" else Responder
     with (
         contextlib.closing(Wake()) as stop,
-        _sinks(configuration, trace) as sinks,
+        open_sinks(configuration.log, trace) as sinks,
         _signals(stop) as signals,
     ):
         peer = kind(configuration, sinks, _key_log(keylog))
@@ -213,55 +211,6 @@ def _key_log(folder: Path | None) -> KeyLog | None:
         raise EnvironmentProblem(f"cannot write keys: {error}") from error
 
 
-@contextlib.contextmanager
-def _sinks(configuration: Configuration, trace: str | None) -> Iterator[list[Sink]]:
-    """Open the log and the trace file."""
-    import logging
-
-    from iketcp.errors import EnvironmentProblem
-    from iketcp.peers.sinks import JsonLines, LogLines
-
-    options = configuration.log
-    with contextlib.ExitStack() as stack:
-        try:
-            log: TextIO = sys.stderr
-            if options.file is not None:
-                log = _open(stack, options.file, "a")
-            sinks: list[Sink] = []
-            if options.format == "json":
-                sinks.append(JsonLines(log))
-            else:
-                logger = logging.getLogger("iketcp")
-                logger.setLevel(options.level.upper())
-                handler = logging.StreamHandler(log)
-                form = "%(asctime)s %(levelname)s %(message)s"
-                handler.setFormatter(logging.Formatter(form))
-                logger.addHandler(handler)
-                stack.callback(logger.removeHandler, handler)
-                sinks.append(LogLines(logger))
-            if trace is not None:
-                # stdout under a number of its own: closing it at the end is ours.
-                target = os.dup(1) if trace == "-" else trace
-                sinks.append(JsonLines(_open(stack, target, "w")))
-        except OSError as error:
-            raise EnvironmentProblem(f"cannot write the log: {error}") from error
-        yield sinks
-
-
-def _open(
-    stack: contextlib.ExitStack, file: str | Path | int, mode: Literal["a", "w"]
-) -> TextIO:
-    """Open a file to write; that its reader goes away is no reason to complain."""
-    stream = open(file, mode, encoding="utf-8")  # noqa: SIM115  (the stack closes it)
-
-    def close() -> None:
-        with contextlib.suppress(OSError):
-            stream.close()
-
-    stack.callback(close)
-    return stream
-
-
 @app.command()
 def status(
     socket: Annotated[
@@ -269,7 +218,7 @@ def status(
         typer.Option("--socket", metavar="PATH", help="Control socket to ask."),
     ] = None,
     role: Annotated[
-        str, typer.Option(help="Whose default socket: initiator or responder.")
+        str, typer.Option(help="Whose default socket: initiator, responder or relay.")
     ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

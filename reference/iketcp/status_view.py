@@ -11,6 +11,12 @@ from rich.table import Table
 from iketcp.config import ROLES, default_control_socket
 from iketcp.errors import ConfigurationError, EnvironmentProblem
 
+ANSWERING = (*ROLES, "relay")
+"""Who may have a control socket."""
+
+MOST_SHOWN = 50
+"""Choice: connections of a relay that are listed."""
+
 
 def find_socket(path: Path | None, role: str) -> Path:
     """Return the control socket to ask: the given one, or a role's default.
@@ -24,9 +30,9 @@ def find_socket(path: Path | None, role: str) -> Path:
     """
     if path is not None:
         return path
-    if role and role not in ROLES:
-        raise ConfigurationError(f"--role must be one of {', '.join(ROLES)}")
-    candidates = [default_control_socket(r) for r in ROLES if role in ("", r)]
+    if role and role not in ANSWERING:
+        raise ConfigurationError(f"--role must be one of {', '.join(ANSWERING)}")
+    candidates = [default_control_socket(r) for r in ANSWERING if role in ("", r)]
     for candidate in candidates:
         if candidate.is_socket():
             return candidate
@@ -47,6 +53,9 @@ def render(answer: dict[str, Any], console: Console | None = None) -> None:
     if "error" in answer:
         raise EnvironmentProblem(f"the peer answers: {answer['error']}")
     console = console or Console(markup=False, highlight=False, emoji=False)
+    if answer["role"] == "relay":
+        _render_relay(answer, console)
+        return
     tunnel, rates = answer["tunnel"], answer["rates"]
     addresses = ", ".join(tunnel["addresses"]) or "no address"
     console.print(
@@ -63,6 +72,45 @@ def render(answer: dict[str, Any], console: Console | None = None) -> None:
     console.print(_ike_table(answer["ike_sas"]))
     console.print(_child_table(answer["child_sas"]))
     console.print(_connection_table(answer["connections"]))
+    _print_counts(answer, console)
+
+
+def _render_relay(answer: dict[str, Any], console: Console) -> None:
+    rates, udp, lines = answer["rates"], answer["udp"], answer["connections"]
+    console.print(
+        f"relay, {answer['direction']} {answer['to']}, up {answer['up_seconds']:g} s"
+        + ("; draining" if answer["is_draining"] else "")
+    )
+    console.print(
+        f"TCP: {len(lines)} connections, in {_rate(rates['bits_per_second_in'])}, "
+        f"out {_rate(rates['bits_per_second_out'])}"
+    )
+    if "ports" in udp:
+        console.print(
+            f"UDP: {udp['ports']} ports, {udp['absent_clients']} clients absent"
+        )
+    console.print(
+        f"UDP: in {_size(udp['octets_in'])}, out {_size(udp['octets_out'])}, "
+        f"{udp['lost_datagrams']} datagrams lost"
+    )
+    table = _table("TCP connections", "id", "remote", "state", "in", "out", "idle")
+    for entry in lines[:MOST_SHOWN]:
+        state = "half-open" if entry["is_half_open"] else "answered"
+        table.add_row(
+            str(entry["connection"]),
+            entry.get("remote", "connecting"),
+            " ".join(filter(None, (state, entry.get("protection", "")))),
+            _size(entry.get("octets_in", 0)),
+            _size(entry.get("octets_out", 0)),
+            f"{entry['idle_seconds']:.0f} s",
+        )
+    console.print(table)
+    if len(lines) > MOST_SHOWN:
+        console.print(f"and {len(lines) - MOST_SHOWN} more; --json has them all")
+    _print_counts(answer, console)
+
+
+def _print_counts(answer: dict[str, Any], console: Console) -> None:
     console.print(_half_open_table(answer["half_open"]))
     for reason, count in sorted(answer["closed"].items()):
         console.print(f"closed: {count}, {reason}")
@@ -157,7 +205,8 @@ def _half_open_table(kinds: dict[str, dict[str, Any]]) -> Table:
         "deadline",
     )
     for name, title in (("connections", "connections"), ("ike_sas", "IKE SAs")):
-        counts = kinds[name]
+        if (counts := kinds.get(name)) is None:
+            continue
         table.add_row(
             title,
             str(counts["now"]),

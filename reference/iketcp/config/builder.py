@@ -88,7 +88,7 @@ def build(document: Document, folder: Path) -> Configuration:
     )
 
 
-def default_control_socket(role: Role) -> Path:
+def default_control_socket(role: str) -> Path:
     """Return where a peer answers ``iketcp status`` unless told otherwise.
 
     Under ``/run`` where that can be written, else under ``$XDG_RUNTIME_DIR``, and

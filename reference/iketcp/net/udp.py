@@ -120,8 +120,9 @@ class UdpSockets:
     ----------
     address : IPv4Address, IPv6Address, str or None
         Where to be reached; None and ``"::"`` mean every address of both versions.
-    port : int
-        Of IKE alone; 0 lets the system choose, for each version by itself.
+    port : int or None
+        Of IKE alone; 0 lets the system choose, for each version by itself; None: there
+        is no such port.
     encapsulation_port : int
         Of IKE and ESP together; likewise.
     dscp : int
@@ -140,7 +141,7 @@ class UdpSockets:
     def __init__(
         self,
         address: Address | None,
-        port: int,
+        port: int | None,
         encapsulation_port: int,
         *,
         dscp: int = 0,
@@ -161,6 +162,8 @@ class UdpSockets:
             undo.callback(self._wake.close)
             self._bound = []
             for number, transport in ports:
+                if number is None:
+                    continue
                 for bound in self._bind(address, number, transport):
                     undo.callback(bound.socket.close)
                     self._bound.append(bound)
@@ -217,18 +220,13 @@ class UdpSockets:
             ) from error
 
     def _set_options(self, sock: socket.socket, is_6: bool, kind: Transport) -> None:
-        """Ask for the addresses of each datagram, for room, and for no DF bit."""
+        """Ask for the addresses of each datagram, and for room."""
         if is_6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, self._dscp << 2)
         else:
             sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
-            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, self._dscp << 2)
-            sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
-            if kind is Transport.UDP_ENCAPSULATION:
-                # a checksum of zero, for ESP has a better one. RFC 3948 §2.1
-                sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
+        set_datagram_options(sock, self._dscp, kind is Transport.UDP_ENCAPSULATION)
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, RECEIVE_BUFFER)
         except OSError:
@@ -317,6 +315,21 @@ class UdpSockets:
             for bound in self._bound:
                 bound.socket.close()
             self._wake.close()
+
+
+def set_datagram_options(sock: socket.socket, dscp: int, is_encapsulated: bool) -> None:
+    """Set what every datagram has: its mark, and over IPv4 no DF bit.
+
+    Source: RFC 7296 §2.11, RFC 3948 §2.1
+    """
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_TCLASS, dscp << 2)
+        return
+    sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)
+    sock.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
+    if is_encapsulated:
+        # a checksum of zero, for ESP has a better one. RFC 3948 §2.1
+        sock.setsockopt(socket.SOL_SOCKET, _SO_NO_CHECK, 1)
 
 
 def _local_address_to(remote: IpAddress, port: int) -> IpAddress:

@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from iketcp.endpoint.snapshot import snapshot
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.wake import Wake
 from iketcp.peers.peer import Peer
+from iketcp.peers.relay import Relay
 
 MAX_LINE = 65536
 """Octets of the longest request."""
@@ -81,17 +83,13 @@ def _snapshot(peer: Peer, now: float) -> dict[str, Any]:
     return snapshot(endpoint, now)
 
 
-class ControlServer:
-    """Serves one peer's control socket, one client at a time.
+class CommandServer(ABC):
+    """Serves a control socket, one client at a time.
 
     Parameters
     ----------
-    peer : Peer
-        Whom it is about.
     path : Path
         The socket; a stale one is replaced, a live one is an error.
-    ask_to_end : Callable[[], None]
-        Called when a client asks for the end.
     client_seconds : float
         How long one client has for a request and for taking the answer.
 
@@ -101,16 +99,8 @@ class ControlServer:
         Another process answers on the socket, or it cannot be made.
     """
 
-    def __init__(
-        self,
-        peer: Peer,
-        path: Path,
-        ask_to_end: Callable[[], None],
-        client_seconds: float = CLIENT_SECONDS,
-    ) -> None:
-        self._peer = peer
+    def __init__(self, path: Path, client_seconds: float = CLIENT_SECONDS) -> None:
         self._path = path
-        self._ask_to_end = ask_to_end
         self._client_seconds = client_seconds
         self._stop = Wake()
         try:
@@ -193,6 +183,43 @@ class ControlServer:
             command = request["command"]
         except (ValueError, KeyError, TypeError, RecursionError):
             return {"error": "a JSON object with a command is wanted"}
+        answer = self._obey(command, request)
+        if answer is None:
+            return {"error": f"unknown command {str(command)[:MAX_SHOWN]!r}"}
+        return answer
+
+    @abstractmethod
+    def _obey(self, command: object, request: dict[str, Any]) -> dict[str, Any] | None:
+        """Do as a client wishes, and answer; None if there is no such command."""
+
+
+class ControlServer(CommandServer):
+    """Serves one peer's control socket.
+
+    Parameters
+    ----------
+    peer : Peer
+        Whom it is about.
+    path : Path
+        As of :class:`CommandServer`.
+    ask_to_end : Callable[[], None]
+        Called when a client asks for the end.
+    client_seconds : float
+        As of :class:`CommandServer`.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        path: Path,
+        ask_to_end: Callable[[], None],
+        client_seconds: float = CLIENT_SECONDS,
+    ) -> None:
+        self._peer = peer
+        self._ask_to_end = ask_to_end
+        super().__init__(path, client_seconds)
+
+    def _obey(self, command: object, request: dict[str, Any]) -> dict[str, Any] | None:
         peer = self._peer
         match command:
             case "status":
@@ -206,7 +233,7 @@ class ControlServer:
             case "delete":
                 self._ask_to_end()
             case _:
-                return {"error": f"unknown command {str(command)[:MAX_SHOWN]!r}"}
+                return None
         return {"done": command}
 
     def _rekey_child(self, name: str) -> dict[str, Any]:
@@ -215,6 +242,25 @@ class ControlServer:
             return {"error": f"there is no Child SA named {name[:MAX_SHOWN]!r}"}
         self._peer.rekey_child(name)
         return {"done": "rekey-child"}
+
+
+class RelayControl(CommandServer):
+    """Serves a relay's control socket.
+
+    Parameters
+    ----------
+    relay : Relay
+        Whom it is about.
+    path : Path
+        As of :class:`CommandServer`.
+    """
+
+    def __init__(self, relay: Relay, path: Path) -> None:
+        self._relay = relay
+        super().__init__(path)
+
+    def _obey(self, command: object, request: dict[str, Any]) -> dict[str, Any] | None:
+        return self._relay.status() if command == "status" else None
 
 
 def _listen(path: Path) -> tuple[socket.socket, int]:

@@ -17,8 +17,15 @@ SAMPLE_SECONDS = 0.5
 class Counted(Protocol):
     """A connection, or whatever else counts its octets."""
 
-    octets_in: int
-    octets_out: int
+    @property
+    def octets_in(self) -> int:
+        """Octets that came so far."""
+        ...
+
+    @property
+    def octets_out(self) -> int:
+        """Octets that went out so far."""
+        ...
 
 
 class _Sample(NamedTuple):

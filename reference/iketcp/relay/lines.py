@@ -12,6 +12,7 @@ Source: RFC 9329 §10
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from iketcp.effects import CloseConnection, ConnectionId
@@ -41,12 +42,12 @@ class Line:
     """Another connection carries its SAs now [9329-6.1-extraneous]."""
     corrupt: int = 0
     """Unparseable messages in a row."""
-    is_closing: bool = False
-    """We have asked for its end."""
+    closing: str = ""
+    """Why we have asked for its end, once we have."""
     has_timed_out: bool = False
 
 
-class RelayLines:
+class RelayLines(ABC):
     """What both kinds of relay have in common.
 
     Parameters
@@ -103,14 +104,14 @@ class RelayLines:
         line.decoder.discard()  # [9329-6.1-partial]
         if line.is_half_open:
             self.strangers.remove(line.address, line.has_timed_out)
-        self.counters.close(reason)
-        effects.append(traces.connection_closed(id, reason))
+        self.counters.close(line.closing or reason)
+        effects.append(traces.connection_closed(id, line.closing or reason))
         return line
 
     def _close(self, line: Line, reason: str, effects: list[RelayEffect]) -> None:
         """Ask for the end of a connection, once."""
-        if not line.is_closing:
-            line.is_closing = True
+        if not line.closing:
+            line.closing = reason
             effects.append(CloseConnection(line.id, reason))
 
     def _read(
@@ -121,7 +122,7 @@ class RelayLines:
         Source: RFC 9329 §3, RFC 9329 §6.1
         """
         carried: list[StreamMessage] = []
-        if line.is_closing:
+        if line.closing:
             return carried
         line.heard_at = now
         for message in line.decoder.feed(octets):
@@ -138,6 +139,18 @@ class RelayLines:
         if line.decoder.failure is not None:
             self._close(line, str(line.decoder.failure), effects)
         return carried
+
+    @abstractmethod
+    def octets_received(
+        self, id: ConnectionId, octets: bytes, now: float
+    ) -> list[RelayEffect]:
+        """Take what a connection delivered; its messages become datagrams."""
+
+    @abstractmethod
+    def connection_lost(
+        self, id: ConnectionId, reason: str, now: float
+    ) -> list[RelayEffect]:
+        """Forget a connection."""
 
     def time_passed(self, now: float) -> list[RelayEffect]:
         """Close what is overdue; to be called about once a second.

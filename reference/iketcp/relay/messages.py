@@ -33,6 +33,7 @@ CARRIED = frozenset({MessageKind.IKE, MessageKind.ESP})
 
 _FIRST_EXCHANGES = frozenset({ExchangeType.IKE_SA_INIT, ExchangeType.IKE_INTERMEDIATE})
 _NO_SPI = bytes(8)
+_FLAG_RESPONSE = 0x20
 
 
 def datagram_of(message: StreamMessage, is_encapsulated: bool = True) -> bytes | None:
@@ -112,3 +113,11 @@ def is_first_exchange(message: bytes) -> bool:
     Source: RFC 7296 §1.2, RFC 9242 §3.2
     """
     return message[18] in _FIRST_EXCHANGES
+
+
+def is_response(message: bytes) -> bool:
+    """Tell whether an IKE message is a response, which goes to where the request was.
+
+    Source: RFC 7296 §2.11, RFC 7296 §3.1
+    """
+    return bool(message[19] & _FLAG_RESPONSE)

@@ -2,8 +2,10 @@
 
 Every UDP source, an address with a port, gets a TCP connection of its own. It is made
 when the source first says something, and made again when it says something after the
-connection broke: without keys a relay has nothing to say by itself. A source that moves
-to another port, as everyone does who begins on port 500 and goes on on 4500, gets
+connection broke: without keys a relay has nothing to say by itself.
+
+Who begins on port 500 goes on on port 4500 with IKE_AUTH, and keeps his connection
+[9329-6.1-one]. A source that moves later, because a NAT has given it another port, gets
 another connection; the TCP Responder follows it there and closes the old one, which is
 idle and extraneous then.
 
@@ -25,6 +27,7 @@ from iketcp.relay.effects import Connect, RelayEffect
 from iketcp.relay.lines import Line, RelayLines
 from iketcp.relay.messages import (
     datagram_of,
+    ike_key,
     is_first_exchange,
     sort_datagrams,
     transmit,
@@ -43,6 +46,8 @@ class UdpSource:
     waiting: list[StreamMessage] = field(default_factory=list)
     """Messages that wait for the connection."""
     waiting_octets: int = 0
+    ike_key: bytes | None = None
+    """On port 500: both SPIs of the IKE SA that it has begun."""
 
 
 class TcpOriginatorRelay(RelayLines):
@@ -63,6 +68,7 @@ class TcpOriginatorRelay(RelayLines):
         self._by_path: dict[Path, UdpSource] = {}
         self._by_connection: dict[ConnectionId, UdpSource] = {}
         self._resting: dict[Path, float] = {}
+        self._beginners: dict[bytes, UdpSource] = {}
         self._last_id = 0
 
     # --- from the client --------------------------------------------------------------
@@ -78,7 +84,7 @@ class TcpOriginatorRelay(RelayLines):
         messages = list(sort_datagrams(datagrams, path.is_encapsulated, self.counters))
         source = self._by_path.get(path)
         if source is None and messages:
-            source = self._begin(path, now, effects)
+            source = self._moved(path, messages[0]) or self._begin(path, now, effects)
         if source is None:
             self.counters.drop("datagram of a source without connection", len(messages))
             return effects
@@ -89,6 +95,28 @@ class TcpOriginatorRelay(RelayLines):
         else:
             self._wait(source, messages)
         return effects
+
+    def _moved(self, path: Path, message: StreamMessage) -> UdpSource | None:
+        """Find who has begun an IKE SA on port 500, and goes on with it on 4500.
+
+        Source: RFC 7296 §2.23
+        """
+        kind, octets = message
+        if kind is not MessageKind.IKE or not path.is_encapsulated:
+            return None
+        source = self._beginners.get(octets[:16])
+        if source is None or source.path.remote_address != path.remote_address:
+            return None
+        self._forget_beginner(source)
+        del self._by_path[source.path]
+        source.path = path
+        self._by_path[path] = source
+        return source
+
+    def _forget_beginner(self, source: UdpSource) -> None:
+        if source.ike_key is not None:
+            del self._beginners[source.ike_key]
+            source.ike_key = None
 
     def _begin(
         self, path: Path, now: float, effects: list[RelayEffect]
@@ -148,6 +176,8 @@ class TcpOriginatorRelay(RelayLines):
         for message in self._read(line, octets, now, effects):
             if message[0] is MessageKind.ESP or not is_first_exchange(message[1]):
                 self._welcome(line)
+            elif not is_encapsulated:
+                self._began(source, message[1])
             datagram = datagram_of(message, is_encapsulated)
             if datagram is None:
                 self.counters.drop("message that no datagram to this port can hold")
@@ -156,6 +186,13 @@ class TcpOriginatorRelay(RelayLines):
         if datagrams:
             effects.append(SendDatagrams(source.path, datagrams))
         return effects
+
+    def _began(self, source: UdpSource, message: bytes) -> None:
+        """Note the IKE SA of an answer to IKE_SA_INIT, unless somebody has it."""
+        key = ike_key(message)
+        if key is not None and source.ike_key is None and key not in self._beginners:
+            source.ike_key = key
+            self._beginners[key] = source
 
     def connection_lost(
         self, id: ConnectionId, reason: str, now: float
@@ -169,6 +206,7 @@ class TcpOriginatorRelay(RelayLines):
         if line is not None:
             source = self._by_connection.pop(id)
             del self._by_path[source.path]
+            self._forget_beginner(source)
             self.counters.drop("datagram that found no way", len(source.waiting))
             if now - line.opened_at < self.policy.retry_seconds:
                 self._resting[source.path] = now + self.policy.retry_seconds

@@ -5,14 +5,18 @@ apart as it does behind a NAT. It is taken with the first message, for strangers
 cost little.
 
 A client whose connection breaks connects again. The daemon then sees a new UDP port, as
-if a NAT had rebound, and follows it once it has verified a message that came from there
-(RFC 7296 §2.23). Until then it sends to the old port. So a port outlives its connection
-for a grace time, and goes over to the new one as soon as that has shown an SA of the
-old one:
+if a NAT had rebound, and may follow it once it has verified a message that came from
+there. Until then it sends to the old port; for ever, if it takes itself to be behind a
+NAT as well, which it does with a relay before it (RFC 7296 §2.23). So a port outlives
+its connection for a grace time, and goes over to the new one as soon as that has shown
+an SA of the old one:
 
 - an IKE SA, by both its SPIs, which count once *the daemon* has used them on a port;
 - a Child SA, by the SPI of ESP towards the daemon, which counts when somebody shows it
   whom the daemon has answered, and only for the first one who does.
+
+There it stays for as long as the daemon chooses to speak to it: with a request or with
+ESP, for a response only goes where its request came from.
 
 Who has read an SPI on the way can show it, too. He gets what the daemon sends to a port
 whose client is gone, which he could have read on the way as well; never what belongs to
@@ -36,6 +40,7 @@ from iketcp.relay.messages import (
     esp_key,
     ike_key,
     is_first_exchange,
+    is_response,
     sort_datagrams,
     transmit,
 )
@@ -51,8 +56,11 @@ class Client:
     """None while its connection is lost."""
     port: PortId | None = None
     """From which it speaks to the daemon; None before its first message."""
+    home: PortId | None = None
+    """Where the daemon last chose to speak to it."""
     inherited: dict[PortId, float] = field(default_factory=dict)
-    """Ports of its earlier connections, and until when each is kept; oldest first."""
+    """Ports of its earlier connections, and until when each is kept if it is not
+    ``home``; oldest first."""
     keys: dict[bytes, None] = field(default_factory=dict)
     """SPIs of its SAs, in the order in which they came up."""
     absent_until: float = 0.0
@@ -146,6 +154,13 @@ class TcpResponderRelay(RelayLines):
         for key in client.keys:
             del self._by_key[key]
 
+    def _give_back(
+        self, client: Client, port: PortId, effects: list[RelayEffect]
+    ) -> None:
+        """Give up one inherited port."""
+        del client.inherited[port]
+        self._close_port(port, effects)
+
     def _close_port(self, port: PortId, effects: list[RelayEffect]) -> None:
         del self._by_port[port]
         effects.append(ClosePort(port))
@@ -222,10 +237,10 @@ class TcpResponderRelay(RelayLines):
         for port in absent.ports():
             self._by_port[port] = heir
             heir.inherited[port] = until
-        while len(heir.inherited) > self.policy.inherited_limit:
-            oldest = next(iter(heir.inherited))
-            del heir.inherited[oldest]
-            self._close_port(oldest, effects)
+        heir.home = heir.home or absent.home
+        spare = [port for port in heir.inherited if port != heir.home]
+        for port in spare[: max(0, len(heir.inherited) - self.policy.inherited_limit)]:
+            self._give_back(heir, port, effects)
         self._take_keys(heir, absent)
         assert heir.line is not None  # invariant: it has shown something
         fields = {"connection": heir.line.id, "ports": len(heir.inherited)}
@@ -266,43 +281,46 @@ class TcpResponderRelay(RelayLines):
         for kind, octets in messages:
             if kind is MessageKind.ESP:
                 self._welcome(line)
+                client.home = port
             else:
-                self._answered(client, line, octets, now, effects)
+                self._heard_ike(client, line, port, octets, now, effects)
         if messages:
             line.heard_at = now
-            if port in client.inherited:
-                client.inherited[port] = now + self.policy.grace_seconds
             effects.extend(transmit(line.id, messages))
         return effects
 
-    def _answered(
+    def _heard_ike(
         self,
         client: Client,
         line: Line,
+        port: PortId,
         message: bytes,
         now: float,
         effects: list[RelayEffect],
     ) -> None:
-        """Note whom the daemon sends messages of an IKE SA, and that it does."""
+        """Note whom the daemon sends messages of an IKE SA, and where.
+
+        Source: RFC 9329 §6.1 [9329-6.1-extraneous]
+        """
         if not is_first_exchange(message):
             self._welcome(line)
+        is_request = not is_response(message)
+        if is_request:
+            client.home = port
+            line.is_replaced = False
         key = ike_key(message)
         if key is None:
             return
-        line.is_replaced = False
         owner = self._by_key.get(key)
         if owner is None:
             self._learn(client, key)
-        elif owner is not client:
+        elif owner is not client and is_request:
             self._followed(client, owner, now, effects)
 
     def _followed(
         self, client: Client, owner: Client, now: float, effects: list[RelayEffect]
     ) -> None:
-        """The daemon has followed a client from one connection to another.
-
-        Source: RFC 9329 §6.1 [9329-6.1-extraneous]
-        """
+        """The daemon has followed a client from one connection to another."""
         if owner.line is None:
             self._inherit(client, owner, now, effects)
         else:
@@ -323,7 +341,8 @@ class TcpResponderRelay(RelayLines):
             self._forget(client, effects)
         for client in self._clients.values():
             for port, until in list(client.inherited.items()):
-                if until <= now:
-                    del client.inherited[port]
-                    self._close_port(port, effects)
+                if port == client.home:
+                    client.inherited[port] = now + self.policy.grace_seconds
+                elif until <= now:
+                    self._give_back(client, port, effects)
         return effects
