@@ -108,13 +108,18 @@ class StrongSwan:
     def __init__(self, folder: Path, run: Run, more: str = "", tries: int = 15) -> None:
         self.folder = folder
         self._tries = tries
+        self._run = run
         self._write(more)
         self._environment = {
             **os.environ,
             "STRONGSWAN_CONF": str(folder / "strongswan.conf"),
             "SWANCTL_DIR": str(folder),
         }
-        self._child = run(
+        self._start()
+
+    def _start(self) -> None:
+        """Start the daemon, and wait until it takes commands."""
+        self._child = self._run(
             lambda: subprocess.Popen(
                 [DAEMON],
                 env=self._environment,
@@ -194,6 +199,13 @@ class StrongSwan:
             if line.startswith("list-sa event")
             for name, fields in _read_raw(line.partition("{")[2]).items()
         ]
+
+    def crash(self) -> None:
+        """Kill the daemon, and start it again without anything that it knew."""
+        self._child.kill()
+        self._child.wait()
+        (self.folder / "vici").unlink()
+        self._start()
 
     def stop(self) -> None:
         """End the daemon in order; it must not have died before."""

@@ -8,6 +8,7 @@ from iketcp.effects import ConfigurationAssigned
 from iketcp.ike.configuration import ConfigurationAttribute
 from iketcp.ike.identity import Identity
 from iketcp.ike.payloads import ConfigurationPayload, Payload
+from iketcp.ike.policy import Uniqueness
 from iketcp.registry import (
     ConfigurationAttributeType,
     ConfigurationType,
@@ -241,7 +242,9 @@ def test_address_is_kept_while_two_sessions_of_one_peer_overlap() -> None:
     ((first, session),) = pair.east.endpoint.tables.ike_sas.values()
     # west starts over without a word
     fresh = gateway_and_traveller(
-        families=(4,), lifetime=pair.ike(WEST).policy.lifetime
+        families=(4,),
+        lifetime=pair.ike(WEST).policy.lifetime,
+        unique=Uniqueness.NEVER,
     )
     pair.west = fresh.west
     pair.open.clear()

@@ -70,7 +70,7 @@ def test_rounds():
     assert heads == ["IKE_SA_INIT 0 request"] + [
         f"IKE_AUTH {number} request" for number in range(1, 5)
     ]
-    assert west[1].startswith("IKE_AUTH 1 request: IDi(west.example), IDr(")
+    assert west[1].startswith("IKE_AUTH 1 request: IDi(west.example), N(INIT")
     assert "AUTH" not in west[1].split(": ")[1]
     assert "SA(" in west[1]
     assert east[1].startswith("IKE_AUTH 1 response: IDr(east.example), AUTH(")

@@ -11,6 +11,7 @@ from iketcp.effects import ConnectionId
 from iketcp.ike.header import Header
 from iketcp.ike.message import decode_message
 from iketcp.ike.payloads import SkPayload, UnknownPayload
+from iketcp.ike.policy import Uniqueness
 from iketcp.mapping import MappingPolicy
 from iketcp.registry import ExchangeType, PayloadType
 from iketcp.stream import NON_ESP_MARKER, STREAM_PREFIX, MessageKind, frame_ike
@@ -525,7 +526,8 @@ def test_two_sessions_never_share_a_connection() -> None:
 def two_sessions() -> tuple[Stage, ConnectionId, Stage, ConnectionId]:
     """Two initiators with sessions at one responder, each on its own connection."""
     stage, first = up()
-    other = Stage(seed="other")
+    # one identity on two machines
+    other = Stage(west=ike_policy(WEST, unique=Uniqueness.NEVER), seed="other")
     other.now = stage.now
     other.east = stage.east
     other._next_id = 100

@@ -1,4 +1,4 @@
-"""A responder is killed and started again: how its initiator gets to know.
+"""One peer is killed and started again: how the other gets to know.
 
 Processes of their own on loopback, with tunnels in memory.
 """
@@ -56,6 +56,31 @@ def configurations(folder: Path, version: int) -> dict[str, Path]:
         secret = text.replace('psk_env = "IKETCP_TEST_PSK"', 'psk_file = "psk"')
         paths[role].write_text(secret)
     return paths
+
+
+def test_a_killed_initiator_gets_its_address_again(tmp_path: Path) -> None:
+    """RFC 7296 §2.4: what it had is forgotten as soon as it is back.
+
+    The pool has one address, and a second IKE SA of the same name would hold it, too.
+    """
+    paths = configurations(tmp_path, 4)
+    for role, path in paths.items():
+        text = path.read_text().replace('"10.0.1.0/24"', '"10.9.0.0/30"')
+        text = text.replace('name = "net"', 'name = "net"\nassigned = true')
+        if role == "responder":
+            text += '[pool]\nnetworks = ["10.9.0.0/30"]\n'
+        else:
+            text = text.replace("[ike]", '[ike]\nrequest_addresses = ["ipv4"]')
+        path.write_text(text)
+    with process("responder", "-c", paths["responder"]) as responder:
+        responder.wait_for("listening")
+        for _ in range(2):
+            with process("initiator", "-c", paths["initiator"]) as initiator:
+                installed = initiator.wait_for("child-sa-installed")
+                assert installed["local_ts"] == ["10.9.0.2/32"]
+                initiator.child.kill()
+                initiator.child.communicate()
+        responder.wait_for("ike-sa-closed", reason="its peer has begun anew")
 
 
 @pytest.mark.parametrize("version", [4, 6])

@@ -119,6 +119,7 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         puzzle_difficulty=ike["puzzle_difficulty"],
         is_fragmentation_supported=ike["fragmentation"],
         half_open_seconds=ike["half_open"],
+        unique=ike["unique"],
     )
 
 

@@ -31,6 +31,7 @@ from iketcp.config.values import (
 )
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
+from iketcp.ike.policy import Uniqueness
 from iketcp.selectors import TrafficSelector
 
 _INITIATOR: tuple[Role, ...] = ("initiator",)
@@ -300,6 +301,15 @@ IKE = Table(
             "File of 32 random octets, made when it is missing. Of it come the tokens "
             "by which a peer learns, after a restart of ours, that its IKE SA is lost, "
             "in place of waiting for an answer. One machine's own: never shared.",
+        ),
+        Key(
+            "unique",
+            words_or({each.value: each for each in Uniqueness}),
+            "Whether a peer may have several IKE SAs with us. `initial-contact`: an "
+            "initiator with no other says so, and a responder then ends those it still "
+            "holds with that identity. `replace`: a responder ends them in any case. "
+            "`never`: neither of them, for an identity that several machines share.",
+            default="initial-contact",
         ),
         Key(
             "half_open",

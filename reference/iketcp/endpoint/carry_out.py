@@ -42,7 +42,8 @@ from iketcp.errors import ConfigurationError
 from iketcp.esp.child_sa import ChildSa
 from iketcp.esp.mtu import inner_mtu
 from iketcp.esp.spd import OutboundSpd
-from iketcp.ike import outputs
+from iketcp.ike import engine, outputs, upkeep
+from iketcp.ike.initial_contact import superseded
 from iketcp.ike.nat_detection import Path
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap
@@ -152,6 +153,8 @@ class OutputCarrier:
                     effects.append(traces.message_received(output, came_on))
                 case outputs.KeysDerived():
                     effects.extend(traces.ike_keys(output.sa))
+                case outputs.Established():
+                    self._established(sa, session, output, now, effects)
                 case outputs.Closed():
                     self._closed(sa, session, output, now, effects)
                 case _:
@@ -194,11 +197,6 @@ class OutputCarrier:
         effects: list[Effect],
     ) -> None:
         match output:
-            case outputs.Established():
-                session.was_established = True
-                self._tables.end_half_open(session)
-                effects.append(IkeSaEstablished(sa.spi_local, output.remote_identity))
-                effects.append(traces.ike_sa_established(sa))
             case outputs.SuccessorMade():
                 new = output.successor
                 self._tables.add_ike_sa(new, session)
@@ -226,6 +224,33 @@ class OutputCarrier:
                 )
             case outputs.Note():  # pragma: no branch - there are no others
                 effects.append(traces.note(sa, output))
+
+    def _established(
+        self,
+        sa: IkeSa,
+        session: IkeSession,
+        output: outputs.Established,
+        now: float,
+        effects: list[Effect],
+    ) -> None:
+        """Let a session count, and end those that its peer has left behind.
+
+        What the peer has lost ends without a word, for nobody would answer; what policy
+        replaces ends with DELETE.
+
+        Source: RFC 7296 §2.4
+        """
+        session.was_established = True
+        self._tables.end_half_open(session)
+        effects.append(IkeSaEstablished(sa.spi_local, output.remote_identity))
+        effects.append(traces.ike_sa_established(sa))
+        for older, its_session in superseded(sa, self._tables.ike_sas.values()):
+            if sa.is_initial_contact:
+                older.close("its peer has begun anew")
+            else:
+                upkeep.expire(older, "its peer has another IKE SA")
+                engine.begin_next(older, now)
+            self.run(older, its_session, None, now, effects)
 
     def _install(
         self,

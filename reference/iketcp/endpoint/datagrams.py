@@ -95,7 +95,8 @@ class Datagrams:
         Source: RFC 7296 §1.2, RFC 7296 §2.23
         """
         session.udp_path, session.encapsulated_path = path, encapsulated
-        session.ike = engine.start(self._context, path, now)
+        is_only = not self._tables.ike_sas
+        session.ike = engine.start(self._context, path, now, is_only)
         self._tables.add_ike_sa(session.ike, session)
         session.use(self._policy.fragment_size)
         self._carrier.run(session.ike, session, None, now, effects)

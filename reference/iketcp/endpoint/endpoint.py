@@ -248,7 +248,8 @@ class Endpoint:
         if replaced is not None:
             effects += self._close(replaced, "replaced by a new connection", now)
         if session.ike is None:
-            session.ike = engine.start(self.context, stream.path, now)
+            is_only = not self.tables.ike_sas
+            session.ike = engine.start(self.context, stream.path, now, is_only)
             self.tables.add_ike_sa(session.ike, session)
             session.use(stream.fragment_size)
         else:

@@ -78,8 +78,15 @@ TROUBLE_SECONDS = 180.0
 # --- beginning ------------------------------------------------------------------------
 
 
-def start(context: IkeContext, path: Path, now: float) -> IkeSa:
+def start(
+    context: IkeContext, path: Path, now: float, is_initial_contact: bool = False
+) -> IkeSa:
     """Begin a new IKE SA as its original initiator.
+
+    Parameters
+    ----------
+    is_initial_contact : bool
+        We have no other IKE SA with this peer. Source: RFC 7296 §2.4.
 
     Returns
     -------
@@ -89,6 +96,7 @@ def start(context: IkeContext, path: Path, now: float) -> IkeSa:
     Source: RFC 7296 §1.2
     """
     sa = IkeSa(context, True, context.new_ike_spi(), NO_SPI, path, now)
+    sa.is_initial_contact = is_initial_contact
     sa.want(IkeSaInit(context))
     begin_next(sa, now)
     return sa

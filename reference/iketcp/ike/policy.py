@@ -5,6 +5,7 @@ Source: RFC 4301 §4.4 (SPD and PAD), RFC 7296 §2.8 (lifetimes are local policy
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 
 from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
 from iketcp.ike.credentials import Credential, Trust
@@ -60,6 +61,17 @@ class PoolPolicy:
     dns_servers: tuple[str, ...] = ()
 
 
+class Uniqueness(Enum):
+    """Whether one identity may have several IKE SAs with us. RFC 7296 §2.4."""
+
+    NEVER = "never"
+    """It may: several machines share it. INITIAL_CONTACT is neither sent nor heard."""
+    INITIAL_CONTACT = "initial-contact"
+    """Older ones end when an initiator says that it has none."""
+    REPLACE = "replace"
+    """Older ones end in any case: the last to come in is the one to stay."""
+
+
 @dataclass(frozen=True, slots=True)
 class IkePolicy:
     """How IKE SAs with one kind of peer are made and kept."""
@@ -103,6 +115,7 @@ class IkePolicy:
     §7.1.1.1 recommends unless an attack is very heavy."""
     is_fragmentation_supported: bool = True
     """Agree to IKE fragmentation where the peer offers it. Source: RFC 7383 §2.3."""
+    unique: Uniqueness = Uniqueness.INITIAL_CONTACT
     half_open_seconds: float = 30.0
     """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""
     crash_secret: bytes = field(default=b"", repr=False)

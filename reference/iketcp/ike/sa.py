@@ -164,6 +164,16 @@ class IkeSa:
     Source: RFC 7296 §3.1
     """
 
+    # what is known once the peer has said it
+    remote_identity = ""
+    is_initial_contact = False
+    """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
+    remote_hash_algorithms: tuple[int, ...] = ()
+    crash_tokens: tuple[bytes, ...] = ()
+    """Whoever shows one of them has lost this IKE SA. Source: RFC 6290 §3."""
+    id_after_ike_auth: int | None = None
+    """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
+
     def __init__(
         self,
         context: IkeContext,
@@ -176,8 +186,7 @@ class IkeSa:
         self.context = context
         self.policy = context.policy
         self.is_original_initiator = is_original_initiator
-        self.spi_i = spi_i
-        self.spi_r = spi_r
+        self.spi_i, self.spi_r = spi_i, spi_r
         self.path = path
         self.nat = NatFound(None, None)
         """What NAT detection found on ``path``; transport mode wants to know."""
@@ -206,13 +215,7 @@ class IkeSa:
         """Exchanges before IKE_AUTH, if any were agreed on, until it is done."""
         self.ni = self.nr = b""
         self.local_init_message = self.remote_init_message = b""
-        self.remote_identity = ""
-        self.remote_hash_algorithms: tuple[int, ...] = ()
-        self.crash_tokens: tuple[bytes, ...] = ()
-        """Whoever shows one of them has lost this IKE SA. Source: RFC 6290 §3."""
         self.eap: EapUnderWay | None = None
-        self.id_after_ike_auth: int | None = None
-        """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
 
         self.answered = AnsweredRequests()
         self.next_message_id = 0

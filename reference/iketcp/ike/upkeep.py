@@ -92,7 +92,7 @@ def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
     """
     age = sa.watch.age(now)
     if age is Age.HARD:
-        _expire(sa, "its lifetime is over")
+        expire(sa, "its lifetime is over")
         return
     is_due = age is Age.SOFT or sa.next_message_id > LAST_MESSAGE_ID
     if is_due and not sa.is_wanted(RekeyIkeSa):
@@ -117,12 +117,12 @@ def _check_child(sa: IkeSa, child: Child, age: Age) -> None:
         if not sa.is_waiting(DeleteChild):
             sa.want(DeleteChild(child.spi_in))
     elif age is Age.HARD and child.state is not ChildState.DELETE_SENT:
-        _expire(sa, "a Child SA expired before it was rekeyed")
+        expire(sa, "a Child SA expired before it was rekeyed")
     elif age is Age.SOFT and child.state is ChildState.INSTALLED:
         rekey_child(sa, child)
 
 
-def _expire(sa: IkeSa, reason: str) -> None:
+def expire(sa: IkeSa, reason: str) -> None:
     """End an IKE SA that must not be used any more; tell the peer if it can hear.
 
     Source: RFC 7296 §2.8

@@ -53,6 +53,10 @@ from iketcp.ike.exchanges.child import (
 )
 from iketcp.ike.exchanges.transport_mode import agreed_payloads
 from iketcp.ike.identity import Identity
+from iketcp.ike.initial_contact import (
+    initial_contact_payloads,
+    note_initial_contact,
+)
 from iketcp.ike.outputs import Assigned, ChildFailed, Established
 from iketcp.ike.payload_set import (
     find,
@@ -111,7 +115,7 @@ class IkeAuth(Exchange):
         """What we say next in EAP; empty once it is over, or where there is none."""
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Make [PS,] IDi, [CERT,] [CERTREQ,] [IDr,] [AUTH,] and what follows it.
+        """Make [PS,] IDi, [CERT,] [N,] [CERTREQ,] [IDr,] [AUTH,] and what follows.
 
         That is [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
 
@@ -123,6 +127,7 @@ class IkeAuth(Exchange):
             payloads.insert(0, PsPayload(self._solution))
         if sa.policy.eap_peer is None:
             payloads += own_certificates(sa.policy)
+        payloads += initial_contact_payloads(sa)
         payloads += certificate_requests(sa.policy)
         expected = sa.policy.remote_identity
         if expected is not None:
@@ -273,6 +278,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     if identity is None:
         raise MalformedMessageError("no IDi")
     need(payloads, SaPayload)
+    note_initial_contact(sa, payloads)
     # CHECK
     if auth is None:
         return _begin_eap(sa, identity, payloads)
