@@ -78,6 +78,8 @@ class DatagramPair:
         self.wire: deque[Datagram] = deque()
         self.sent: list[Datagram] = []
         self.is_lost: Callable[[Datagram], bool] = lambda datagram: False
+        self.tap: Callable[[Datagram], bytes] = lambda datagram: datagram.octets
+        """What arrives instead of a datagram: somebody may sit on the way."""
 
     def side(self, name: str) -> Side:
         """Find a side by name."""
@@ -145,7 +147,7 @@ class DatagramPair:
             if target[0] != PUBLIC or target[1] not in self.mapped:
                 return
             target = self.addresses[0], self.mapped[target[1]]
-        self.arrive(receiver, source, target[1], datagram.octets)
+        self.arrive(receiver, source, target[1], self.tap(datagram))
 
     def arrive(self, name: str, source: End, port: int, octets: bytes) -> None:
         """Let a datagram from anywhere arrive at a side's port."""

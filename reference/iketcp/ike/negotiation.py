@@ -191,8 +191,9 @@ def choose_proposal(
 
     Choice: the initiator's order decides, proposal by proposal and transform by
     transform; but where several key exchange methods are acceptable, the one whose KE
-    payload is already there saves a round trip. A method that is taken already is
-    passed over.
+    payload is already there may save a round trip. That is for CREATE_CHILD_SA only: in
+    the clear a forged INVALID_KE_PAYLOAD could have led the initiator to it. A method
+    that is taken already is passed over.
 
     Parameters
     ----------
@@ -201,7 +202,7 @@ def choose_proposal(
     policy : Sequence[Proposal]
         What we accept.
     preferred_ke : int or None
-        The method of the KE payload that came along.
+        The method of the KE payload that came along; ``None``: it does not matter.
 
     Raises
     ------
@@ -209,7 +210,7 @@ def choose_proposal(
         No proposal is acceptable. One of which we do not understand a transform type
         or every transform of a type is passed over, not an error.
 
-    Source: RFC 7296 §2.7, RFC 7296 §3.3.6
+    Source: RFC 7296 §1.2, RFC 7296 §2.7, RFC 7296 §3.3.6
     """
     for proposal in offered:
         for accepted in policy:

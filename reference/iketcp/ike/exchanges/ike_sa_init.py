@@ -201,13 +201,13 @@ class IkeSaInit(Exchange):
 
         That is a puzzle without the cookie it is about (an IKE_SA_INIT response with SA
         has another puzzle in it, for IKE_AUTH). Over UDP it is also an error, which
-        anybody may have sent, and a datagram that comes twice.
+        anybody may have sent, a datagram that comes twice, and one that comes late.
 
         Raises
         ------
         DropError
             PUZZLE came without COOKIE; or, over UDP, an error that cannot be mended, or
-            one that was mended already.
+            one that was mended already, or the answer to an earlier request.
 
         Source: RFC 7296 §2.21.1, RFC 8019 §7.1.2
         """
@@ -234,6 +234,8 @@ class IkeSaInit(Exchange):
         other = find_notify(payloads, NotifyType.INVALID_KE_PAYLOAD)
         if other is not None and int.from_bytes(other.data, "big") == self._method:
             raise DropError("a method that was chosen already")
+        if any(isinstance(p, KePayload) and p.method != self._method for p in payloads):
+            raise DropError("an answer to a request that this one has replaced")
         error = find_error(payloads)
         if error is not None and other is None and sa.sent is not None:
             refusal = f"the responder answers {notify_name(error)}"
@@ -443,7 +445,9 @@ def _answer(
     offered = offer.proposals
     if not is_supported(payloads):
         offered = without_additional(offered)
-    choice = choose_proposal(offered, context.policy.proposals, ke.method)
+    # by the order of the offer alone: that KE is of a method further down may be the
+    # work of a forged INVALID_KE_PAYLOAD. RFC 7296 §1.2
+    choice = choose_proposal(offered, context.policy.proposals)
     suite = choice.suite
     if suite.ke != ke.method:
         raise InvalidKePayloadError(suite.ke or KeyExchangeMethod.NONE)
