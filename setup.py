@@ -37,6 +37,7 @@ setup(
     python_requires=">=3.11",
     install_requires=[
         "cryptography>=47",
+        "numpy>=1.26",
         "pycryptodomex>=3.15",
         "pyOpenSSL>=25.1",
         "pyroute2>=0.7",

@@ -12,6 +12,7 @@ from scapy.packet import Packet, Raw
 
 from iketcp.errors import MalformedPacketError
 from iketcp.inner import checksum
+from iketcp.offload import coalescing
 from iketcp.offload.coalescing import coalesce
 from iketcp.offload.segmentation import SMALLEST_SEGMENT, split
 from iketcp.offload.vnet_header import (
@@ -442,6 +443,66 @@ def test_nothing_is_lost_or_changed(
     for flow in set(flows):
         own = [p for p, f in zip(packets, flows, strict=True) if f == flow]
         assert [p for p in found if p in own] == own
+
+
+# --- many at once -----------------------------------------------------------------
+
+
+def one_by_one(packets: list[bytes]) -> list[bytes]:
+    """What a batch becomes if no packets are looked at together."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(coalescing, "MANY", len(packets) + 1)
+        return written(coalesce(packets))
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("at", [0, 1, 5, 11])
+@pytest.mark.parametrize("name", [*DIFFERENCES, "PSH", "nothing"])
+def test_many_are_joined_as_each_would_be(version: int, at: int, name: str) -> None:
+    """Whatever differs in one of many, and wherever."""
+    packets = stream(version, [100] * 12)
+    if name == "PSH":
+        packets[at] = stream(version, [100] * (at + 1), last="PA")[-1]
+    elif name != "nothing":
+        packets[at] = bytes(DIFFERENCES[name](version, 2))
+    assert written(coalesce(packets)) == one_by_one(packets)
+
+
+@pytest.mark.parametrize("at", [0, 1, 5, 11])
+@pytest.mark.parametrize(
+    ("version", "fields"),
+    [
+        *((4, fields) for fields in DIFFERENCES_IPV4.values()),
+        *((6, fields) for fields in DIFFERENCES_IPV6.values()),
+    ],
+    ids=[*DIFFERENCES_IPV4, *DIFFERENCES_IPV6],
+)
+def test_many_that_differ_in_ip(
+    version: int, at: int, fields: dict[str, object]
+) -> None:
+    packets = stream(version, [100] * 12)
+    segment = tcp(0xFFFFFF00 + 100 * at) / payload(100, at + 1)
+    packets[at] = bytes(ip(version, 0xFFFE + at, **fields) / segment)
+    assert written(coalesce(packets)) == one_by_one(packets)
+
+
+def test_many_identifications_count_up() -> None:
+    """Past 2^16, with a hole among them, where Don't Fragment is clear."""
+    numbers = [0xFFFE, 0xFFFF, 0, 1, 3, 4, 5]
+    packets = [
+        bytes(ip(4, number, flags=0) / tcp(100 * n) / payload(100))
+        for n, number in enumerate(numbers)
+    ]
+    assert len(coalesce(packets)) == 2
+    assert written(coalesce(packets)) == one_by_one(packets)
+    assert cut(packets) == packets
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_shorter_one_joins_the_many_before_it(version: int) -> None:
+    packets = stream(version, [1001] * 9 + [7])
+    assert len(coalesce(packets)) == 1
+    assert cut(packets) == packets
 
 
 def test_icmp_is_handed_over_as_it_is() -> None:

@@ -21,11 +21,12 @@ within a batch, which nobody can notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 
 from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE
-from iketcp.offload.segmentation import PSH, TCP_HEADER_SIZE
+from iketcp.offload.alike import runs_of
+from iketcp.offload.segmentation import ACK, PSH, TCP_HEADER_SIZE
 from iketcp.offload.vnet_header import NEEDS_CHECKSUM, NO_OFFLOAD, Gso, VnetHeader
 from iketcp.registry import IpProtocol
 
@@ -33,7 +34,8 @@ Buffers = Sequence[bytes | bytearray | memoryview]
 """What one write takes, piece by piece: a vnet header, headers, payloads."""
 
 LARGEST_PACKET = 0xFFFF
-ACK = 0x10
+MANY = 4
+"""Choice: from so many packets on it is worth it to look at them together."""
 CHECKSUM_OFFSET = 16
 """Where in a TCP header its checksum is."""
 
@@ -49,10 +51,10 @@ class _Run:
 
     Parameters
     ----------
-    packet : bytes
-        A segment that may begin a run.
+    packets : list of bytes
+        The first ones, all of one size; none but the last has PSH.
     begin, end : int
-        Where in it the TCP header begins and the payload.
+        Where in each the TCP header begins and the payload.
     """
 
     __slots__ = (
@@ -66,17 +68,18 @@ class _Run:
         "total",
     )
 
-    def __init__(self, packet: bytes, begin: int, end: int) -> None:
-        self.packets = [packet]
+    def __init__(self, packets: list[bytes], begin: int, end: int) -> None:
+        last = packets[-1]
+        self.packets = packets
         self.begin = begin
         self.end = end
-        self.size = len(packet) - end
+        self.size = len(last) - end
         """Octets of payload of each."""
-        self.total = len(packet)
+        self.total = end + len(packets) * self.size
         """Octets of what is joined so far."""
-        self.next_sequence = _sequence(packet, begin) + self.size & _LAST_SEQUENCE
-        self.next_id = _identification(packet) + 1 & _ALL_ONES
-        self.is_over = bool(packet[begin + 13] & PSH)
+        self.next_sequence = _sequence(last, begin) + self.size & _LAST_SEQUENCE
+        self.next_id = _identification(last) + 1 & _ALL_ONES
+        self.is_over = bool(last[begin + 13] & PSH)
 
     def takes(self, packet: bytes) -> bool:
         """Append a segment of the same flow, if it goes on where the run ends."""
@@ -148,25 +151,75 @@ def coalesce(packets: Iterable[bytes]) -> list[Buffers]:
     list of Buffers
         One for each write; together they are all of ``packets``.
     """
-    runs: list[_Run | bytes] = []
-    open_runs: dict[bytes, _Run] = {}
+    batch = _Batch()
+    for row in _rows_of_one_size(packets):
+        if len(row) < MANY or not batch.take_many(row):
+            for packet in row:
+                batch.take(packet)
+    return [
+        (NO_OFFLOAD, run) if isinstance(run, bytes) else run.buffers()
+        for run in batch.runs
+    ]
+
+
+def _rows_of_one_size(packets: Iterable[bytes]) -> Iterator[list[bytes]]:
+    """Group packets that follow each other, are of one size, and of one flow if TCP."""
+    row: list[bytes] = []
+    key: tuple[int, bytes] | None = None
     for packet in packets:
+        own = len(packet), packet[12:24] if packet[:1] == b"\x45" else packet[8:44]
+        if own != key and row:
+            yield row
+            row = []
+        key = own
+        row.append(packet)
+    if row:
+        yield row
+
+
+class _Batch:
+    """What is joined so far: runs and packets that stand alone, in their order."""
+
+    def __init__(self) -> None:
+        self.runs: list[_Run | bytes] = []
+        self._open: dict[bytes, _Run] = {}
+        """The last run of each flow, if nothing of that flow came after it."""
+
+    def take(self, packet: bytes) -> None:
+        """Add one packet."""
         begin, end = _headers(packet)
         if not begin:
-            runs.append(packet)
-            continue
-        flow = packet[12:24] if begin == IPV4_HEADER_SIZE else packet[8:44]
+            self.runs.append(packet)
+            return
+        flow = _flow(packet, begin)
         if not end:  # a segment that stands alone: nothing after it may overtake it
-            open_runs.pop(flow, None)
-            runs.append(packet)
-            continue
-        run = open_runs.get(flow)
+            self._open.pop(flow, None)
+            self.runs.append(packet)
+            return
+        run = self._open.get(flow)
         if run is None or run.end != end or not run.takes(packet):
-            run = open_runs[flow] = _Run(packet, begin, end)
-            runs.append(run)
-    return [
-        (NO_OFFLOAD, run) if isinstance(run, bytes) else run.buffers() for run in runs
-    ]
+            self._begin(_Run([packet], begin, end))
+
+    def take_many(self, packets: list[bytes]) -> bool:
+        """Add packets of one size, if all of them are segments that may be joined."""
+        begin, end = _headers(packets[0])
+        pieces = runs_of(packets, begin, end) if end else []
+        if not pieces:
+            return False
+        for piece in pieces:
+            most = (LARGEST_PACKET - end) // (len(packets[0]) - end)
+            for at in range(0, len(piece), most):
+                self._begin(_Run(list(piece[at : at + most]), begin, end))
+        return True
+
+    def _begin(self, run: _Run) -> None:
+        self._open[_flow(run.packets[0], run.begin)] = run
+        self.runs.append(run)
+
+
+def _flow(packet: bytes, begin: int) -> bytes:
+    """Return addresses and ports."""
+    return packet[12:24] if begin == IPV4_HEADER_SIZE else packet[8:44]
 
 
 def _headers(packet: bytes) -> tuple[int, int]:

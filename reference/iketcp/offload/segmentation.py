@@ -13,33 +13,38 @@ machine itself would have made without offloads:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from struct import Struct
+
+import numpy as np
 
 from iketcp.errors import MalformedPacketError
 from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
+from iketcp.offload.rows import (
+    MODULUS,
+    Numbers,
+    Octets,
+    pseudo_sums,
+    put_words,
+    word_sums,
+    words_at,
+)
 from iketcp.offload.vnet_header import (
     VNET_HEADER_SIZE,
     Gso,
     VnetHeader,
     read_vnet_header,
 )
-from iketcp.registry import IpProtocol
 
 TCP_HEADER_SIZE = 20
 SMALLEST_SEGMENT = 8
 """Choice: octets of payload below which no segment is cut, so that one read makes a
 bounded number of packets; the smallest MSS a Linux sender uses is 48."""
 
-FIN, PSH, CWR = 0x01, 0x08, 0x80
-"""Flags of TCP that do not go onto each segment, 8 bits."""
+FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
+"""Flags of TCP, 8 bits."""
 
 _VERSIONS: dict[int, int] = {Gso.TCP_IPV4: 4, Gso.TCP_IPV6: 6}
 _U16 = Struct(">H")
-_LENGTH_AND_ID = Struct(">HH")
-_SEQUENCE = Struct(">I")
-_ALL_ONES = 0xFFFF
-_LAST_SEQUENCE = 0xFFFFFFFF
 
 
 def split(octets: bytes) -> list[bytes]:
@@ -79,7 +84,7 @@ def complete_checksum(header: VnetHeader, packet: bytes) -> bytes:
     at = begin + header.checksum_offset
     if at + 2 > len(packet):
         raise MalformedPacketError("the checksum is outside of the packet")
-    total = checksum(packet[begin:]) or _ALL_ONES
+    total = checksum(packet[begin:]) or MODULUS
     return packet[:at] + _U16.pack(total) + packet[at + 2 :]
 
 
@@ -99,9 +104,16 @@ def segment(header: VnetHeader, packet: bytes) -> list[bytes]:
     size = header.gso_size
     if size < SMALLEST_SEGMENT:
         raise MalformedPacketError(f"segments of {size} octets")
-    cut = _cut_ipv4 if header.gso == Gso.TCP_IPV4 else _cut_ipv6
-    pieces = [packet[at : at + size] for at in range(end, len(packet), size)]
-    return cut(packet[:end], begin, pieces or [b""])
+    rows, sizes = _lay_out(packet[:end], packet[end:], size)
+    _write_tcp(rows, sizes, begin, size)
+    if header.gso == Gso.TCP_IPV4:
+        _write_ipv4(rows, sizes, begin)
+    else:
+        put_words(rows, 4, sizes - IPV6_HEADER_SIZE)
+    octets, width = rows.tobytes(), rows.shape[1]
+    packets = [octets[at : at + width] for at in range(0, len(octets), width)]
+    packets[-1] = packets[-1][: int(sizes[-1])]
+    return packets
 
 
 def _transport_begin(header: VnetHeader, packet: bytes) -> int:
@@ -121,63 +133,44 @@ def _transport_begin(header: VnetHeader, packet: bytes) -> int:
     return begin
 
 
-def _cut_ipv4(headers: bytes, begin: int, pieces: list[bytes]) -> list[bytes]:
-    """Put headers before each piece; ``begin`` is where TCP's begins."""
-    first_id = _U16.unpack_from(headers, 4)[0]
-    # All of the IP header that stays the same, summed once: all but length,
-    # Identification, and the checksum itself.
-    fixed = headers[:2] + bytes(4) + headers[6:10] + bytes(2) + headers[12:begin]
-    fixed_sum = int.from_bytes(fixed, "big")
-    packets = []
-    for number, packet in enumerate(_tcp_segments(headers, begin, pieces)):
-        identification = first_id + number & _ALL_ONES
-        length = len(packet)
-        _LENGTH_AND_ID.pack_into(packet, 2, length, identification)
-        total = -(fixed_sum + length + identification) % _ALL_ONES
-        _U16.pack_into(packet, 10, total)
-        packets.append(bytes(packet))
-    return packets
+def _lay_out(headers: bytes, payload: bytes, size: int) -> tuple[Octets, Numbers]:
+    """Make a row of each packet, with ``size`` octets of payload or zeros behind it.
 
-
-def _cut_ipv6(headers: bytes, begin: int, pieces: list[bytes]) -> list[bytes]:
-    """Put headers before each piece; ``begin`` is where TCP's begins."""
-    packets = []
-    for packet in _tcp_segments(headers, begin, pieces):
-        _U16.pack_into(packet, 4, len(packet) - IPV6_HEADER_SIZE)
-        packets.append(bytes(packet))
-    return packets
-
-
-def _tcp_segments(
-    headers: bytes, begin: int, pieces: list[bytes]
-) -> Iterator[bytearray]:
-    """Make segments whose TCP headers are right, and whose IP headers are to follow.
-
-    What all have in common is summed once. Sums are modulo 2^16 - 1, where a sequence
-    number of 32 bits counts as the sum of its halves.
+    Returns
+    -------
+    tuple
+        The rows, which have the same headers yet, and the octets of each packet.
     """
-    sequence = _SEQUENCE.unpack_from(headers, begin + 4)[0]
-    flags = headers[begin + 13]
-    addresses = headers[12:20] if headers[0] >> 4 == 4 else headers[8:40]
-    template = bytearray(headers)
-    _SEQUENCE.pack_into(template, begin + 4, 0)
-    template[begin + 13] = 0
-    _U16.pack_into(template, begin + 16, 0)
-    common = addresses + IpProtocol.TCP.to_bytes(2, "big") + template[begin:]
-    common_sum = int.from_bytes(common, "big") % _ALL_ONES
-    last = len(pieces) - 1
-    for number, piece in enumerate(pieces):
-        kept = flags if number == last else flags & ~(FIN | PSH)
-        if number:
-            kept &= ~CWR
-        packet = template + piece
-        payload_sum = int.from_bytes(piece, "big") << 8 * (len(piece) & 1)
-        total = common_sum + len(packet) - begin + sequence + kept + payload_sum
-        _SEQUENCE.pack_into(packet, begin + 4, sequence)
-        packet[begin + 13] = kept
-        _U16.pack_into(packet, begin + 16, -total % _ALL_ONES)
-        yield packet
-        sequence = sequence + len(piece) & _LAST_SEQUENCE
+    end, whole = len(headers), len(payload) // size
+    count = max(1, -(-len(payload) // size))
+    rows: Octets = np.zeros((count, end + size), np.uint8)
+    rows[:, :end] = np.frombuffer(headers, np.uint8)
+    octets = np.frombuffer(payload, np.uint8)
+    rows[:whole, end:] = octets[: whole * size].reshape(whole, size)
+    rest = octets[whole * size :]
+    rows[whole:, end : end + len(rest)] = rest
+    sizes: Numbers = np.full(count, end + size, np.int64)
+    sizes[-1] = end + len(payload) - (count - 1) * size
+    return rows, sizes
+
+
+def _write_tcp(rows: Octets, sizes: Numbers, begin: int, size: int) -> None:
+    """Write what differs in TCP headers, and right checksums."""
+    first = words_at(rows[:1], begin + 4, 4)
+    put_words(rows, begin + 4, first + np.arange(len(rows)) * size, 4)
+    rows[:-1, begin + 13] &= 0xFF & ~(FIN | PSH)
+    rows[1:, begin + 13] &= 0xFF & ~CWR
+    put_words(rows, begin + 16, 0)
+    totals = word_sums(rows[:, begin:]) + pseudo_sums(rows, sizes - begin)
+    put_words(rows, begin + 16, -totals % MODULUS)
+
+
+def _write_ipv4(rows: Octets, sizes: Numbers, begin: int) -> None:
+    """Write what differs in IPv4 headers, and right checksums."""
+    put_words(rows, 2, sizes)
+    put_words(rows, 4, words_at(rows[:1], 4, 2) + np.arange(len(rows)))
+    put_words(rows, 10, 0)
+    put_words(rows, 10, -word_sums(rows[:, :begin]) % MODULUS)
 
 
 __all__ = ["complete_checksum", "segment", "split"]
