@@ -442,6 +442,7 @@ def test_a_weak_secret(secret: bytes, reason: str) -> None:
         b"qwertyuiopasdfghjklzxcvbnmqq",
         b"Tr0ub4dor&3 Tr0ub5ad",
         b"\xff3\x80abcdefghijklm",
+        b"\xff3\x80abcdefghijkl\xff",  # begins and ends with the same octet
     ],
 )
 def test_a_secret_at_the_limit(secret: bytes) -> None:

@@ -50,6 +50,7 @@ def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> 
         text = re.sub(r"^#(?=\S)", "", text, flags=re.MULTILINE)
     write(folder / "laptop.psk", SECRET)
     write(folder / "gateway.psk", SECRET)
+    write(folder / "laptop.ppk", bytes(range(65, 97)))
     write(folder / "users.toml", b'"alice@example" = "correct horse"\n')
     write(folder / "alice.password", b"correct horse\n")
     write_certificates(folder)
@@ -81,7 +82,7 @@ def test_examples_show_every_key_with_its_default(
         path = installed_example(tmp_path, name)
         texts[name] = full, tomllib.loads(path.read_text("utf-8"))
     for table, key in every_key():
-        is_secret = "psk" in key.name or "password" in key.name
+        is_secret = any(word in key.name for word in ("psk", "ppk", "password"))
         if role not in table.roles or role not in key.roles or is_secret:
             continue
         if key.name == "public_key":

@@ -14,6 +14,7 @@ from iketcp.ike.keys import (
     derive_ike_keys,
     derive_rekeyed_skeyseed,
     derive_skeyseed,
+    mix_ppk,
     prf_of,
 )
 
@@ -78,6 +79,19 @@ def test_seven_keys_in_their_order(suite: Suite) -> None:
     assert tuple(map(len, values)) == sizes
     expected = stretched(suite.prf, b"seed", NI + NR + SPI_I + SPI_R, sum(sizes))
     assert b"".join(values) == expected
+
+
+@pytest.mark.parametrize("ppk", [b"\0", b"p" * 32, b"p" * 200], ids=len)
+@pytest.mark.parametrize("prf", PRFS.values(), ids=lambda prf: prf.hash_name)
+def test_a_ppk_changes_three_keys(prf: Prf, ppk: bytes) -> None:
+    """RFC 8784 §3: SK_d = prf (PPK, SK_d' | 0x01), SK_pi and SK_pr likewise."""
+    keys = IkeKeys(*(bytes([n]) * prf.output_size for n in range(7)))
+    mixed = mix_ppk(prf, keys, ppk)
+    for name in ("sk_ai", "sk_ar", "sk_ei", "sk_er"):
+        assert getattr(mixed, name) == getattr(keys, name)
+    for name in ("sk_d", "sk_pi", "sk_pr"):
+        old, new = getattr(keys, name), getattr(mixed, name)
+        assert new == hmac.digest(ppk, old + b"\1", HASHES[prf.transform_id])
 
 
 @pytest.mark.parametrize("g_ir", [b"", G_IR], ids=["without-ke", "with-ke"])

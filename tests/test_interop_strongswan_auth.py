@@ -18,7 +18,7 @@ from interop_certificates import (
     write_ours,
     write_theirs,
 )
-from interop_stage import WAYS, Stage, on_stage, refused
+from interop_stage import TCP_WAYS, WAYS, Stage, on_stage, refused
 
 both_ways = pytest.mark.parametrize("way", WAYS, ids=str)
 
@@ -170,6 +170,68 @@ def test_eap(stage: Stage, method: str) -> None:
     stage.ping_both_ways()
 
 
+# --- post-quantum preshared keys ------------------------------------------------------
+
+PPK = "0sK3Qn0fW6ZrPUoZTNbb1ruxC7PzCJo6mCk2O4jXq6mWk="
+PPK_SECRET = f"ppk-a {{\n id = laptop-1\n secret = {PPK}\n }}"
+THEIR_PPK = {
+    "ike": "ppk_id = laptop-1\n ppk_required = yes",
+    "secrets": PPK_SECRET,
+}
+
+
+def ppk(stage: Stage, id: str = "laptop-1", is_required: bool = True) -> dict[str, str]:
+    """Give us a PPK for strongSwan."""
+    write(stage.folder / "laptop.ppk", PPK.encode())
+    required = "true" if is_required else "false"
+    table = f'[[ppk]]\nid = "{id}"\nppk_file = "laptop.ppk"\nrequired = {required}\n'
+    return {"more": table}
+
+
+tcp_ways = pytest.mark.parametrize("way", TCP_WAYS, ids=str)
+
+
+@tcp_ways
+@on_stage("Authentication", "pre-shared keys, and a PPK that both insist on")
+def test_ppk(stage: Stage) -> None:
+    """RFC 8784 §3: SK_d is the same, or no packet would arrive; so after a rekey."""
+    running = stage.connect(ppk(stage), THEIR_PPK)
+    running.told.wait_for("ppk-used")
+    stage.ping_both_ways()
+    stage.theirs.swanctl("--rekey", "--ike", "iketcp")
+    running.told.wait_for("ike-sa-rekeyed")
+    stage.theirs.swanctl("--rekey", "--child", "net")
+    running.told.wait_for("child-sa-rekeyed")
+    stage.ping_both_ways()
+
+
+@tcp_ways
+@on_stage("Authentication", "certificates, and a PPK that the responder does not know")
+def test_unknown_ppk(stage: Stage) -> None:
+    """RFC 8784 §3: the signature in NO_PPK_AUTH is as good, where nobody insists."""
+    certify(stage, "Ed25519")
+    own = "" if stage.way.we_initiate else "ppk_id = laptop-1"
+    theirs = {"ike": own, "secrets": PPK_SECRET}
+    ours = ppk(stage, "laptop-2", is_required=False)
+    running = stage.connect({**OURS, **ours}, {**THEIRS, **theirs})
+    running.told.wait_for("ppk-unused")
+    stage.ping_both_ways()
+
+
+@tcp_ways
+@on_stage("Authentication", "EAP, mschapv2, and a PPK that both insist on")
+def test_ppk_with_eap(stage: Stage) -> None:
+    """RFC 8784 §3: with the last AUTH of both."""
+    ours, theirs = eap(stage, "mschapv2")
+    more = ours["more"] + "\n" + ppk(stage)["more"]
+    secrets = theirs["secrets"] + "\n" + PPK_SECRET
+    running = stage.connect(
+        {**ours, "more": more}, {**theirs, **THEIR_PPK, "secrets": secrets}
+    )
+    running.told.wait_for("ppk-used")
+    stage.ping_both_ways()
+
+
 # --- what must not come about ---------------------------------------------------------
 
 
@@ -180,6 +242,14 @@ def test_wrong_password(stage: Stage) -> None:
     reason = refused(stage, *eap(stage, "mschapv2", "wrong password"))
     assert "EAP" in reason or "password refused" in reason
     stage.until(lambda: stage.theirs.sas() == [])
+
+
+@tcp_ways
+@on_stage("Authentication refused", "a PPK that strongSwan has not, and we insist on")
+def test_no_ppk(stage: Stage) -> None:
+    """RFC 8784 §3, Table 1."""
+    reason = refused(stage, ppk(stage), {})
+    assert "PPK" in reason or "AUTH_FAILED" in reason
 
 
 FAULTS = {

@@ -69,9 +69,20 @@ def test_child_sas() -> None:
         assert b"".join(keys) == keymat, test["tcId"]
 
 
+def test_ppks() -> None:
+    """RFC 8784 §3: SK_d = prf+ (PPK, SK_d'), and SK_pi and SK_pr likewise."""
+    for group, test in grouped("ike_keys", "PpkKeys"):
+        ppk = bytes.fromhex(test["ppk"])
+        for name in ("skD", "skPi", "skPr"):
+            old, new = octets(test, f"{name}Without", name)
+            assert new == stream(group["prf"], ppk, old, len(old)), test["tcId"]
+            assert len(old) == hmac.new(b"", b"", HASHES[group["prf"]]).digest_size
+
+
 def test_ours_agrees() -> None:
     """Our implementation gives what the file says, and the checker would tell."""
     assert check_ike_keys.problems(document("ike_keys")) == []
     assert unnoticed("ike_keys", "IkeKeys", "skeyseed", *SEVEN) == []
     assert unnoticed("ike_keys", "RekeyedIkeKeys", "skeyseed", *SEVEN) == []
     assert unnoticed("ike_keys", "ChildKeys", *CHILD) == []
+    assert unnoticed("ike_keys", "PpkKeys", "skD", "skPi", "skPr") == []

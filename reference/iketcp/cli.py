@@ -245,7 +245,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Make a strong secret; psk_file and psk_env take it as it is printed."""
+    """Make a strong secret; psk_file and ppk_file take it as it is printed."""
     from iketcp.config.psk import new_psk, write_psk
 
     if output is None:

@@ -282,12 +282,22 @@ class NotifyType(IntEnum):
     IKEV2_FRAGMENTATION_SUPPORTED = 16430
     SIGNATURE_HASH_ALGORITHMS = 16431
     PUZZLE = 16434
+    USE_PPK = 16435
+    PPK_IDENTITY = 16436
+    NO_PPK_AUTH = 16437
     INTERMEDIATE_EXCHANGE_SUPPORTED = 16438
     ADDITIONAL_KEY_EXCHANGE = 16441
 
 
 FIRST_STATUS_NOTIFY = 16384
 """Notify types from here on are status, below are errors. Source: RFC 7296 §3.10.1."""
+
+
+class PpkIdType(IntEnum):
+    """PPK_ID Type, the first octet of a PPK_ID. Source: RFC 8784 §5.1."""
+
+    PPK_ID_OPAQUE = 1
+    PPK_ID_FIXED = 2
 
 
 class IpProtocol(IntEnum):

@@ -25,6 +25,7 @@ from iketcp.config.model import (
     TunConfig,
     UdpConfig,
 )
+from iketcp.config.ppk import read_ppks
 from iketcp.config.proofs import (
     Secrets,
     own_credential,
@@ -74,6 +75,7 @@ def build(document: Document, folder: Path) -> Configuration:
             _ike(document, secrets),
             credential=credential,
             trust=trust,
+            ppks=read_ppks(document, folder, warnings),
             eap_peer=eap,
             eap_authenticator=eap_users,
         ),

@@ -86,12 +86,17 @@ def read_psk(section: Section, folder: Path) -> tuple[bytes | None, list[str]]:
     return secret, warnings
 
 
-def weakness(secret: bytes) -> str | None:
+def weakness(secret: bytes, least: int = WEAK_BELOW) -> str | None:
     """Say why a secret can be guessed, where that can be seen from outside.
 
     Whoever speaks with us once can try guesses at leisure, for AUTH shows which one is
     right. No look at a secret can tell that it is good: a sentence of many words may
     stand in a book.
+
+    Parameters
+    ----------
+    least : int
+        Octets of a random secret that would be good enough.
 
     Returns
     -------
@@ -100,19 +105,20 @@ def weakness(secret: bytes) -> str | None:
 
     Source: RFC 7296 §2.15, RFC 7296 §5
     """
-    if len(secret) < WEAK_BELOW:
-        return f"of {len(secret)} octets; fewer than {WEAK_BELOW} can be guessed"
+    if len(secret) < least:
+        return f"of {len(secret)} octets; fewer than {least} can be guessed"
     if len(set(secret)) < FEW_DISTINCT:
         return f"with fewer than {FEW_DISTINCT} distinct octets; it can be guessed"
     if len({(b - a) % 256 for a, b in pairwise(secret)}) == 1:
         return "that only counts up or down; it can be guessed"
-    if any(secret[n:] == secret[:-n] for n in range(1, WEAK_BELOW)):
-        return f"that repeats fewer than {WEAK_BELOW} octets; it can be guessed"
+    periods = range(1, min(least, len(secret) // 2 + 1))  # ends may be alike by chance
+    if any(secret[n:] == secret[:-n] for n in periods):
+        return f"that repeats fewer than {least} octets; it can be guessed"
     alphabet = next((each for each in _ALPHABETS if each.issuperset(secret)), None)
     bits = 8 if alphabet is None else math.log2(len(alphabet))
-    if len(secret) * bits < WEAK_BELOW * 8:
+    if len(secret) * bits < least * 8:
         kind = "one kind of characters" if bits < 6 else "characters"
-        return f"too short for {kind}: under {WEAK_BELOW * 8} bits; it can be guessed"
+        return f"too short for {kind}: under {least * 8} bits; it can be guessed"
     return None
 
 

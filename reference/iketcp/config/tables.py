@@ -6,6 +6,7 @@ Source: RFC 9329 §6.1, RFC 7296 §2.8
 from iketcp.config.schema import Table
 from iketcp.config.tables_eap import EAP
 from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
+from iketcp.config.tables_ppk import PPK
 from iketcp.config.tables_system import CONTROL, HOOKS, LOG, TRANSPORT, TUN
 from iketcp.config.tables_udp import UDP
 
@@ -13,6 +14,7 @@ TABLES: tuple[Table, ...] = (
     LOCAL,
     REMOTE,
     SECRET,
+    PPK,
     EAP,
     IKE,
     CHILD,

@@ -36,12 +36,7 @@ from iketcp.ike.crash_detection import (
     is_question,
     proof_payloads,
 )
-from iketcp.ike.exchanges.ike_sa_init import (
-    StatelessAnswer,
-    answer_ike_sa_init,
-    answer_in_the_clear,
-    stateless_answer,
-)
+from iketcp.ike.exchanges.ike_sa_init import answer_ike_sa_init
 from iketcp.ike.header import Header
 from iketcp.ike.message import Message, decode_message
 from iketcp.ike.message_window import SentRequest
@@ -49,6 +44,11 @@ from iketcp.ike.outputs import MessageAccepted, SendMessage
 from iketcp.ike.payloads import SkfPayload, SkPayload
 from iketcp.ike.reception import protection_for
 from iketcp.ike.sa import NO_SPI, IkeSa, Received
+from iketcp.ike.stateless import (
+    StatelessAnswer,
+    answer_in_the_clear,
+    stateless_answer,
+)
 from iketcp.ike.states import IkeState
 from iketcp.registry import ExchangeType
 

@@ -13,6 +13,7 @@ Source: RFC 7296 §2.15
 Source: RFC 7427 §3
 Source: RFC 7619 §2
 Source: RFC 7670 §3
+Source: RFC 8784 §5.2.3
 Source: RFC 9242 §3.3.2
 """
 
@@ -230,7 +231,7 @@ def verify_peer(
     -------
     Identity
         Who the peer is. Without authentication what it says means nothing: it is then
-        called by ID_NULL and the SPIs of this IKE SA.
+        called by ID_NULL and the SPIs of this IKE SA, unless a PPK of its own shows it.
 
     Raises
     ------
@@ -244,9 +245,9 @@ def verify_peer(
     """
     auth = need(payloads, AuthPayload)
     octets = _octets_of(sa, identity, is_ours=False)
-    if auth.method == AuthMethod.NULL:
-        return _verify_null(sa, octets, auth)
     peer = Identity(identity.id_type, identity.data)
+    if auth.method == AuthMethod.NULL:
+        return _verify_null(sa, peer, octets, auth)
     check_expected(sa, peer)
     if auth.method == AuthMethod.SHARED_KEY_MESSAGE_INTEGRITY_CODE:
         _check_proof(sa, Proof.PSK)
@@ -280,19 +281,24 @@ def _check_proof(sa: IkeSa, proof: Proof) -> None:
         raise AuthenticationFailedError(f"no proof by {proof.value} is taken here")
 
 
-def _verify_null(sa: IkeSa, octets: bytes, auth: AuthPayload) -> Identity:
+def _verify_null(
+    sa: IkeSa, peer: Identity, octets: bytes, auth: AuthPayload
+) -> Identity:
     """Check AUTH of a peer that does not say who it is.
 
-    It shows only that both sides saw the same IKE_SA_INIT. An initiator that uses EAP
-    never takes it.
+    It shows only that both sides saw the same IKE_SA_INIT; and, with a PPK that is this
+    peer's alone, who it is. An initiator that uses EAP never takes it.
 
-    Source: RFC 7619 §2, RFC 7619 §2.1, RFC 7619 §2.4
+    Source: RFC 7619 §2, RFC 7619 §2.1, RFC 7619 §2.4, RFC 8784 §5.2.3
     """
     _check_proof(sa, Proof.NULL)
     if sa.policy.eap_peer is not None:
         raise AuthenticationFailedError("no proof by null is taken beside EAP")
     if not is_shared_key_auth(_prf(sa), _sk_p(sa, is_ours=False), octets, auth.data):
         raise AuthenticationFailedError("AUTH without authentication is wrong")
+    if sa.ppk is not None and sa.ppk.peer == peer:
+        check_expected(sa, peer)
+        return peer
     return Identity(IdType.ID_NULL, sa.spi_i + sa.spi_r)
 
 

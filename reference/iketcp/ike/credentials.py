@@ -7,6 +7,7 @@ come and go.
 Source: RFC 7296 §2.15
 Source: RFC 7670 §3
 Source: RFC 7619 §2
+Source: RFC 8784 §2
 """
 
 from collections.abc import Mapping
@@ -59,3 +60,20 @@ class Trust:
         default_factory=dict
     )
     """Raw public keys by identity; the keys under ``None`` are for all others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ppk:
+    """A post-quantum preshared key, mixed into the keys of an IKE SA.
+
+    Source: RFC 8784 §2
+    """
+
+    id: bytes
+    """PPK_ID without its type octet, which is PPK_ID_FIXED. Source: RFC 8784 §5.1."""
+    key: bytes = field(repr=False)
+    """The PPK."""
+    peer: Identity | None = None
+    """Whom it is for; ``None``: for whoever has no PPK of its own."""
+    is_mandatory: bool = False
+    """There is no IKE SA with this peer without a PPK."""

@@ -9,9 +9,10 @@ Source: RFC 7296 §2.13
 Source: RFC 7296 §2.14
 Source: RFC 7296 §2.17
 Source: RFC 7296 §2.18
+Source: RFC 8784 §3
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from iketcp.crypto.prf import PRFS, Prf
 from iketcp.crypto.suite import Suite
@@ -131,6 +132,31 @@ def derive_ike_keys(
     )
     octets = prf.prf_plus(skeyseed, ni + nr + spi_i + spi_r, sum(sizes))
     return IkeKeys(*_split(octets, *sizes))
+
+
+def mix_ppk(prf: Prf, keys: IkeKeys, ppk: bytes) -> IkeKeys:
+    """Stir a post-quantum preshared key into the keys of a first IKE SA.
+
+    SK_d = prf+ (PPK, SK_d'), and SK_pi and SK_pr likewise, each as long as before. The
+    other four stay. A rekey needs no PPK again, for SK_d carries it on.
+
+    Parameters
+    ----------
+    prf : Prf
+        The negotiated prf.
+    keys : IkeKeys
+        As derived without PPK: SK_d', SK_pi', SK_pr' among them.
+    ppk : bytes
+        The PPK, of any size.
+
+    Source: RFC 8784 §3
+    """
+    return replace(
+        keys,
+        sk_d=prf.prf_plus(ppk, keys.sk_d, len(keys.sk_d)),
+        sk_pi=prf.prf_plus(ppk, keys.sk_pi, len(keys.sk_pi)),
+        sk_pr=prf.prf_plus(ppk, keys.sk_pr, len(keys.sk_pr)),
+    )
 
 
 def derive_child_keys(

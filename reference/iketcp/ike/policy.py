@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
-from iketcp.ike.credentials import Credential, Trust
+from iketcp.ike.credentials import Credential, Ppk, Trust
 from iketcp.ike.identity import Identity
 from iketcp.ike.proposals import Proposal
 from iketcp.ike.retransmission import RetransmissionPolicy
@@ -88,6 +88,8 @@ class IkePolicy:
     """What we prove our identity with, unless that is EAP."""
     trust: Trust = field(default_factory=Trust)
     """Which proofs of the peer we take, besides EAP."""
+    ppks: tuple[Ppk, ...] = ()
+    """Post-quantum preshared keys; an initiator uses the first for its peer."""
     lifetime: Lifetime = Lifetime(seconds=14400.0)
     request_timeout_seconds: float = 60.0
     """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""

@@ -24,6 +24,7 @@ from iketcp.eap.peer import EapPeer
 from iketcp.errors import IketcpError
 from iketcp.ike.child_record import Child
 from iketcp.ike.context import IkeContext
+from iketcp.ike.credentials import Ppk
 from iketcp.ike.fragments import Reassembly, seal_in_pieces
 from iketcp.ike.header import Header
 from iketcp.ike.intermediate import Intermediate
@@ -169,6 +170,10 @@ class IkeSa:
     is_initial_contact = False
     """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
     remote_hash_algorithms: tuple[int, ...] = ()
+    is_ppk_agreed = False
+    """Both peers said USE_PPK. Source: RFC 8784 §3."""
+    ppk: Ppk | None = None
+    """What was mixed into the keys."""
     crash_tokens: tuple[bytes, ...] = ()
     """Whoever shows one of them has lost this IKE SA. Source: RFC 6290 §3."""
     id_after_ike_auth: int | None = None
@@ -292,6 +297,7 @@ class IkeSa:
         if self.exchange is not None:
             self.exchange.abandon()
         self.keys = None
+        self.ppk = None
         self.protection = None
         self.intermediate = None
         self.crash_tokens = ()

@@ -26,7 +26,14 @@ Sink = Callable[[float, str, Mapping[str, object]], None]
 """Called with the time in seconds, the kind of event and its fields."""
 
 _WARNINGS = frozenset(
-    {"child-sa-failed", "connect-failed", "exchange-failed", "problem", "refused"}
+    {
+        "child-sa-failed",
+        "connect-failed",
+        "exchange-failed",
+        "ppk-unused",
+        "problem",
+        "refused",
+    }
 )
 _DETAILS = frozenset({"ike-message", "ike-keys", "child-keys", "nat-detection"})
 

@@ -1,6 +1,6 @@
 """Runs ``ike_keys_test.json`` against our key derivation.
 
-Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
 """
 
 from iketcp.crypto.prf import PRFS
@@ -91,9 +91,23 @@ def check_child(group: Json, test: Json) -> list[str]:
     return found
 
 
+def check_ppk(group: Json, test: Json) -> list[str]:
+    """Mix a PPK into three keys of a first IKE SA; the other four are empty here."""
+    ppk, *without = unhex(test, "ppk", "skDWithout", "skPiWithout", "skPrWithout")
+    names = ("skD", "skPi", "skPr")
+    given = {IKE_KEYS[name]: key for name, key in zip(names, without, strict=True)}
+    others = dict.fromkeys(set(IKE_KEYS.values()) - set(given), b"")
+    ours = keys.mix_ppk(PRFS[group["prf"]], keys.IkeKeys(**given, **others), ppk)
+    found = []
+    for name in names:
+        found += compare(test, name, getattr(ours, IKE_KEYS[name]).hex())
+    return found
+
+
 CHECKED = {
     "IkeKeys": check_ike,
     "RekeyedIkeKeys": check_rekeyed,
     "ChildKeys": check_child,
+    "PpkKeys": check_ppk,
 }
 """What checks a test, by the type of its group."""

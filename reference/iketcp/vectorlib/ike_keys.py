@@ -1,6 +1,6 @@
 """The file ``ike_keys_test.json``: from a shared secret to every key of an SA.
 
-Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ NAME = "ike_keys"
 SPEC = "RFC 7296 §2.13, §2.14"
 REKEY_SPEC = "RFC 7296 §2.18, §2.14"
 CHILD_SPEC = "RFC 7296 §2.17"
+PPK_SPEC = "RFC 8784 §3; RFC 7296 §2.13"
 
 HEADER = [
     "Keys of IKE SAs and Child SAs. cipher tells the sizes, in octets:"
@@ -26,6 +27,8 @@ HEADER = [
     "ChildKeys: prf+(skD, gIr | ni | nr), where gIr is empty without a key exchange of"
     " the Child SA's own; i keys go from the exchange's initiator to its responder.",
     "Nonces are the payload's contents, without its header.",
+    "PpkKeys: skD = prf+(ppk, skDWithout), and skPi and skPr likewise, each as long as"
+    " before; the other four keys of the IKE SA stay as they are.",
 ]
 
 NOTES = {
@@ -33,6 +36,11 @@ NOTES = {
         "EDGE_CASE",
         "The shared secret begins with octets of zero, which count.",
         "Other keys than the peer's, once in 256 exchanges.",
+    ),
+    "LongPpk": (
+        "EDGE_CASE",
+        "A PPK longer than a block of the hash.",
+        "A PPK cut short, or refused.",
     ),
     "NewPrf": (
         "EDGE_CASE",
@@ -56,13 +64,14 @@ NOTES = {
 def build() -> VectorFile:
     """Build the file's contents.
 
-    Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+    Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
     """
     groups = []
     for kind, cases in (
         ("IkeKeys", ike_cases),
         ("RekeyedIkeKeys", rekey_cases),
         ("ChildKeys", child_cases),
+        ("PpkKeys", ppk_cases),
     ):
         for number in plain.PRFS:
             groups.append(
@@ -194,3 +203,22 @@ def child_case(number: int, cipher: CipherCase, has_exchange: bool) -> Json:
         gIr=g_ir,
         **keys,
     )
+
+
+def ppk_cases(number: int) -> Iterator[Json]:
+    """Mix PPKs of several sizes into the keys of first IKE SAs."""
+    for size in (1, 16, 32, 64, 200):
+        label = f"ppk {number} {size}"
+        ppk, width = octets(f"{label} ppk", size), plain.PRF_SIZES[number]
+        names = ("skD", "skPi", "skPr")
+        before = {name: octets(f"{label} {name}", width) for name in names}
+        keys: Json = {f"{name}Without": before[name] for name in names}
+        for name in names:
+            keys[name] = plain.prf_plus(number, ppk, before[name], width)
+        yield case(
+            f"PPK of {size} octets",
+            "LongPpk" if size > 128 else "Ordinary",
+            PPK_SPEC,
+            ppk=ppk,
+            **keys,
+        )

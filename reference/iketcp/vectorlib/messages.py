@@ -15,6 +15,7 @@ from iketcp.vectorlib.message_cases_fragment import fragmentation
 from iketcp.vectorlib.message_cases_kem import further_exchanges, key_encapsulation
 from iketcp.vectorlib.message_cases_null import proofs
 from iketcp.vectorlib.message_cases_open import odd
+from iketcp.vectorlib.message_cases_ppk import ppks
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
 from iketcp.vectorlib.message_cases_sa import implicit_iv
 from iketcp.vectorlib.message_notes import HEADER, NOTES
@@ -34,6 +35,7 @@ def build() -> VectorFile:
     cases += key_encapsulation()
     cases += proofs()
     cases += further_exchanges()
+    cases += ppks()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

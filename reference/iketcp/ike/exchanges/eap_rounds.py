@@ -11,6 +11,8 @@
     AUTH                                 →
                                          ←      AUTH, SA, TSi, TSr
 
+A PPK goes with the last two AUTH; the responder's first one is without.
+
 Each round is an exchange with a Message ID of its own. The first one is in
 :mod:`iketcp.ike.exchanges.ike_auth`; here are all others. Until the last one the
 responder's IKE SA is half-open, and all rounds together have the time that a single
@@ -18,6 +20,7 @@ IKE_AUTH has.
 
 Source: RFC 7296 §2.16
 Source: RFC 5998 §3
+Source: RFC 8784 §3
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from collections.abc import Sequence
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.peer import EapPeer
 from iketcp.errors import EapFailedError, MalformedMessageError
+from iketcp.ike import ppk
 from iketcp.ike.authentication import check_eap_auth, eap_auth, local_id_payload
 from iketcp.ike.exchanges.ike_auth import (
     IkeAuth,
@@ -61,12 +65,12 @@ class EapRound(IkeAuth):
         self._response = before.eap_response
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
-        """Return EAP, or AUTH."""
+        """Return EAP, or AUTH and what a PPK asks for."""
         sa.transition(IkeEvent.SEND_IKE_AUTH)
         if self._response:
             return [EapPayload(self._response)]
-        msk = _peer(sa).msk
-        return [eap_auth(sa, msk, local_id_payload(sa), is_ours=True)]
+        msk, ours = _peer(sa).msk, local_id_payload(sa)
+        return ppk.proof_payloads(sa, lambda: eap_auth(sa, msk, ours, is_ours=True))
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Go on with EAP; or authenticate the responder once more, by the key.
@@ -95,6 +99,7 @@ class EapRound(IkeAuth):
         if auth is None:
             raise refusal(payloads)
         responder = self._responder()
+        ppk.take_confirmation(sa, payloads)
         check_eap_auth(sa, _peer(sa).msk, responder, auth)
         authenticated(sa, str(Identity(responder.id_type, responder.data)))
         self.take_child(sa, payloads, now)
@@ -120,7 +125,8 @@ def answer_eap_round(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     Returns
     -------
     list[Payload]
-        EAP; or AUTH, [CP(CFG_REPLY),] and SA, TSi, TSr or the Notify of what failed.
+        EAP; or AUTH, [N(PPK_IDENTITY),] [CP(CFG_REPLY),] and SA, TSi, TSr or the Notify
+        of what failed.
 
     Raises
     ------
@@ -138,8 +144,7 @@ def answer_eap_round(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         raise LookupError("no EAP under way")  # pragma: no cover
     conversation = eap.conversation
     if conversation.is_over:
-        auth = need(request.payloads, AuthPayload)
-        return _finish(sa, conversation, eap.request, auth, now)
+        return _finish(sa, conversation, eap.request, request.payloads, now)
     message = conversation.receive(need(request.payloads, EapPayload).message)
     if conversation.failure:
         raise EapFailedError(f"EAP: {conversation.failure}", message)
@@ -151,10 +156,17 @@ def _finish(
     sa: IkeSa,
     conversation: EapAuthenticator,
     request: tuple[Payload, ...],
-    auth: AuthPayload,
+    payloads: tuple[Payload, ...],
     now: float,
 ) -> list[Payload]:
     """Check the initiator's AUTH, make ours, and do what the first request asked for.
+
+    Parameters
+    ----------
+    request : tuple[Payload, ...]
+        The first request.
+    payloads : tuple[Payload, ...]
+        The last one, with AUTH.
 
     From here on the initiator is who EAP says it is, whatever IDi said.
 
@@ -163,8 +175,9 @@ def _finish(
     claimed = find_identity(request, is_initiator=True)
     if claimed is None:
         raise MalformedMessageError("no IDi")  # pragma: no cover - it was checked
-    msk = conversation.msk
+    peer, msk = Identity(claimed.id_type, claimed.data), conversation.msk
+    auth = need(ppk.take_proof(sa, peer, payloads), AuthPayload)
     check_eap_auth(sa, msk, claimed, auth)
     ours = eap_auth(sa, msk, local_id_payload(sa), is_ours=True)
     authenticated(sa, eap_identity(conversation.identity))
-    return [ours, *give_child(sa, request, now)]
+    return [ours, *ppk.confirmation_payloads(sa), *give_child(sa, request, now)]

@@ -12,6 +12,7 @@ Source: RFC 7296 §2.15
 Source: RFC 7296 §2.16
 Source: RFC 7296 §2.19
 Source: RFC 7296 §2.21.2
+Source: RFC 8784 §3
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from iketcp.errors import (
     MalformedMessageError,
     RefusedError,
 )
+from iketcp.ike import ppk
 from iketcp.ike.authentication import (
     certificate_requests,
     check_expected,
@@ -146,15 +148,16 @@ class IkeAuth(Exchange):
         return b"" if self.offer is None else self.offer.spi_in
 
     def _own_proof(self, sa: IkeSa, ours: IdPayload) -> list[Payload]:
-        """Return AUTH; or nothing of the kind, which asks for EAP.
+        """Return AUTH, and what a PPK asks for; or nothing, which asks for EAP.
 
-        Source: RFC 7296 §2.16, RFC 5998 §3
+        Source: RFC 7296 §2.16, RFC 5998 §3, RFC 8784 §3
         """
         eap = sa.policy.eap_peer
         if eap is not None:
             only = NotifyPayload(NotifyType.EAP_ONLY_AUTHENTICATION)
             return [only] if eap.is_eap_only else []
-        return [prove(sa, ours, sa.policy.remote_identity)]
+        expected = sa.policy.remote_identity
+        return ppk.proof_payloads(sa, lambda: prove(sa, ours, expected))
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Authenticate the responder, then take addresses and the Child SA.
@@ -181,6 +184,7 @@ class IkeAuth(Exchange):
             raise refusal(payloads)
         if sa.policy.eap_peer is not None:
             raise AuthenticationFailedError("the peer asks for no proof of ours")
+        ppk.take_confirmation(sa, payloads)
         authenticated(sa, str(verify_peer(sa, identity, payloads)))
         self.take_child(sa, payloads, now)
 
@@ -259,8 +263,8 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     Returns
     -------
     list[Payload]
-        IDr, [CERT,] AUTH, [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,] SA, TSi, TSr or
-        the Notify of what failed; or IDr, [CERT,] [AUTH,] EAP.
+        IDr, [CERT,] AUTH, [N(PPK_IDENTITY),] [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,]
+        SA, TSi, TSr or the Notify of what failed; or IDr, [CERT,] [AUTH,] EAP.
 
     Raises
     ------
@@ -284,12 +288,13 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         return _begin_eap(sa, identity, payloads)
     if sa.policy.eap_authenticator is not None:
         raise AuthenticationFailedError("AUTH before EAP: everybody has to use EAP")
-    peer = verify_peer(sa, identity, payloads)
+    claimed = Identity(identity.id_type, identity.data)
+    peer = verify_peer(sa, identity, ppk.take_proof(sa, claimed, payloads))
     answer = _responders_proof(sa, peer)
     # UPDATE
     authenticated(sa, str(peer))
     # REPLY
-    return answer + give_child(sa, payloads, now)
+    return [*answer, *ppk.confirmation_payloads(sa), *give_child(sa, payloads, now)]
 
 
 def _responders_proof(sa: IkeSa, peer: Identity) -> list[Payload]:
@@ -319,6 +324,7 @@ def _begin_eap(
     offer = find_notify(payloads, NotifyType.EAP_ONLY_AUTHENTICATION)
     is_eap_only = offer is not None and policy.can_be_alone
     peer = Identity(identity.id_type, identity.data)
+    ppk.check_offered(sa, peer)
     answer = [local_id_payload(sa)] if is_eap_only else _responders_proof(sa, peer)
     setting = EapSetting(identity.data, is_eap_only, sa.context.entropy)
     conversation = EapAuthenticator(setting, policy)

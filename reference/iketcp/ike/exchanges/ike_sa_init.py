@@ -9,6 +9,7 @@ Source: RFC 7296 §2.6
 Source: RFC 7296 §2.6.1
 Source: RFC 7383 §2.3
 Source: RFC 8019 §7
+Source: RFC 8784 §3
 Source: RFC 9242 §3.1
 Source: RFC 9329 §6.3
 Source: RFC 9329 §6.4
@@ -17,7 +18,6 @@ Source: RFC 9329 §6.4
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import ClassVar
 
 from iketcp.crypto import key_exchange
@@ -30,7 +30,7 @@ from iketcp.errors import (
     MalformedMessageError,
     NoProposalChosenError,
 )
-from iketcp.ike import admission
+from iketcp.ike import admission, ppk
 from iketcp.ike.authentication import SIGNATURE_HASHES, certificate_requests
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.ike_auth import IkeAuth
@@ -40,9 +40,7 @@ from iketcp.ike.exchanges.ike_intermediate import (
     is_supported,
     support_payloads,
 )
-from iketcp.ike.header import Header
 from iketcp.ike.keys import derive_ike_keys, derive_skeyseed, prf_of
-from iketcp.ike.message import encode_message
 from iketcp.ike.nat_detection import (
     NatFound,
     Path,
@@ -69,6 +67,11 @@ from iketcp.ike.payloads import (
 )
 from iketcp.ike.puzzles import Puzzle, solve
 from iketcp.ike.sa import NO_SPI, Exchange, IkeSa, Received
+from iketcp.ike.stateless import (
+    StatelessAnswer,
+    answer_in_the_clear,
+    stateless_answer,
+)
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
     ExchangeType,
@@ -191,6 +194,7 @@ class IkeSaInit(Exchange):
             signature_hash_payload(),
             *fragmentation_payloads(sa.policy.is_fragmentation_supported),
             *support_payloads(self._proposals),
+            *ppk.offer_payloads(sa),
         ]
         sa.next_message_id = 0
         sa.transition(IkeEvent.SEND_IKE_SA_INIT)
@@ -201,17 +205,20 @@ class IkeSaInit(Exchange):
 
         That is a puzzle without the cookie it is about (an IKE_SA_INIT response with SA
         has another puzzle in it, for IKE_AUTH). Over UDP it is also an error, which
-        anybody may have sent, a datagram that comes twice, and one that comes late.
+        anybody may have sent, a datagram that comes twice, one that comes late, and an
+        answer without PPK.
 
         Raises
         ------
         DropError
             PUZZLE came without COOKIE; or, over UDP, an error that cannot be mended, or
-            one that was mended already, or the answer to an earlier request.
+            one that was mended already, or the answer to an earlier request, or no
+            USE_PPK where we insist on that.
 
-        Source: RFC 7296 §2.21.1, RFC 8019 §7.1.2
+        Source: RFC 7296 §2.21.1, RFC 8019 §7.1.2, RFC 8784 §6
         """
         payloads = response.payloads
+        ppk.check_offer_answered(sa, payloads)
         if sa.path.is_udp:
             self._check_datagram(sa, payloads, now)
         if (
@@ -275,6 +282,7 @@ class IkeSaInit(Exchange):
             raise MalformedMessageError("the responder chose no SPI")
         if self._key_exchange is None or not ke.method == suite.ke == self._method:
             raise MalformedMessageError("the KE payload is not of the chosen method")
+        ppk.take_agreement(sa, payloads)
         begin_intermediate(sa, answer.proposals[0], suite, payloads)
         # DERIVE
         sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
@@ -349,47 +357,6 @@ class IkeSaInit(Exchange):
 
 
 # --- responder ------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class StatelessAnswer:
-    """An answer in the clear after which nothing is remembered."""
-
-    octets: bytes = field(repr=False)
-    header: Header
-    payloads: tuple[Payload, ...]
-
-    @property
-    def is_cookie_request(self) -> bool:
-        """The initiator is to come back with a cookie."""
-        return find_notify(self.payloads, NotifyType.COOKIE) is not None
-
-
-def stateless_answer(
-    request: Header, notify: NotifyType, data: bytes = b""
-) -> StatelessAnswer:
-    """Answer a request with one Notify in the clear.
-
-    SPIs, exchange and Message ID are the request's.
-
-    Source: RFC 7296 §1.5, RFC 7296 §2.21.1
-    """
-    return answer_in_the_clear(request, (NotifyPayload(notify, data),))
-
-
-def answer_in_the_clear(
-    request: Header, payloads: tuple[Payload, ...]
-) -> StatelessAnswer:
-    """Answer a request without an IKE SA. Source: RFC 7296 §1.5."""
-    header = Header(
-        spi_i=request.spi_i,
-        spi_r=request.spi_r,
-        exchange_type=request.exchange_type,
-        message_id=request.message_id,
-        is_response=True,
-        is_original_initiator=not request.is_original_initiator,
-    )
-    return StatelessAnswer(encode_message(header, payloads), header, payloads)
 
 
 def answer_ike_sa_init(
@@ -474,6 +441,7 @@ def _answer(
             signature_hash_payload(),
             *fragmentation_payloads(sa.is_fragmentation_agreed),
             *support_payloads([choice.proposal]),
+            *ppk.agreement_payloads(sa, payloads),
         ],
     )
     # UPDATE
