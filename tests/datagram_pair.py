@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from ipaddress import ip_address
 
 from iketcp.effects import (
@@ -19,7 +20,7 @@ from iketcp.effects import (
 )
 from iketcp.endpoint import Endpoint
 from iketcp.endpoint.tables import DatagramPolicy, IkeSession
-from iketcp.environment import ScriptedEntropy
+from iketcp.environment import ScriptedEntropy, no_date
 from iketcp.ike.nat_detection import IpAddress, Path, Transport
 from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
@@ -55,6 +56,7 @@ class DatagramPair:
         mapping: MappingPolicy = MappingPolicy(),
         datagrams: DatagramPolicy = DatagramPolicy(),
         seed: str = "",
+        date: datetime | None = None,
     ) -> None:
         self.now = 0.0
         self.addresses = ip_address(addresses[0]), ip_address(addresses[1])
@@ -66,6 +68,7 @@ class DatagramPair:
                     mapping,
                     ScriptedEntropy(f"{seed}{name}"),
                     datagram_policy=datagrams,
+                    date=no_date if date is None else lambda: date,
                 ),
             )
             for name, policy in ((WEST, west), (EAST, east))

@@ -132,6 +132,20 @@ class Side:
             if isinstance(e, Trace) and e.kind == kind
         ]
 
+    def said(self) -> list[str]:
+        """What it sent: "INFORMATIONAL 3 response: D(ESP …)" and so on."""
+        return [
+            f"{t['exchange']} {t['message_id']} "
+            f"{'response' if t['is_response'] else 'request'}: "
+            f"{', '.join(t['payloads'])}"
+            for t in self.traces("ike-message")
+            if t["direction"] == "sent"
+        ]
+
+    def closed_because(self) -> str:
+        """Why the last IKE SA that it closed was closed."""
+        return str(self.traces("ike-sa-closed")[-1]["reason"])
+
 
 class Pair:
     """A west endpoint (TCP Originator) and an east endpoint on a scripted wire.
@@ -286,14 +300,8 @@ class Pair:
         return sa
 
     def said(self, name: str) -> list[str]:
-        """What one side sent: "INFORMATIONAL 3 response: D(ESP …)" and so on."""
-        return [
-            f"{t['exchange']} {t['message_id']} "
-            f"{'response' if t['is_response'] else 'request'}: "
-            f"{', '.join(t['payloads'])}"
-            for t in self.side(name).traces("ike-message")
-            if t["direction"] == "sent"
-        ]
+        """What one side sent."""
+        return self.side(name).said()
 
     def check_agreement(self, children: int = 1) -> None:
         """Check that both sides hold the same SAs, and nothing else is left."""

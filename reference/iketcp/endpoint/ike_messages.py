@@ -20,6 +20,7 @@ from iketcp.effects import Effect
 from iketcp.endpoint import traces
 from iketcp.endpoint.arrival import Arrival
 from iketcp.endpoint.carry_out import OutputCarrier, send_on
+from iketcp.endpoint.rate_limit import RateLimit
 from iketcp.endpoint.tables import Counters, IkeSession, Tables
 from iketcp.errors import (
     IketcpError,
@@ -31,6 +32,7 @@ from iketcp.errors import (
 from iketcp.ike import engine
 from iketcp.ike.context import IkeContext
 from iketcp.ike.crash_detection import (
+    is_hint,
     is_proof,
     is_proven,
     is_question,
@@ -50,7 +52,11 @@ from iketcp.ike.stateless import (
     stateless_answer,
 )
 from iketcp.ike.states import IkeState
+from iketcp.ike.upkeep import suspect
 from iketcp.registry import ExchangeType
+
+ANSWERS_PER_SECOND = 500
+"""Choice: over UDP so many messages that nothing protects are answered."""
 
 UnderWay = list[tuple[IkeSa, SentRequest | None]]
 """IKE SAs of a session, each with our request that awaits its answer."""
@@ -82,6 +88,7 @@ class IkeMessages:
         self._context = context
         self._counters = counters
         self._carrier = carrier
+        self._answers = RateLimit(ANSWERS_PER_SECOND)
 
     def take(
         self, arrival: Arrival, octets: bytes, now: float, effects: list[Effect]
@@ -101,17 +108,17 @@ class IkeMessages:
         try:
             message = decode_message(octets)
         except IketcpError as error:
-            return self._undecodable(arrival, octets, error, effects)
+            return self._undecodable(arrival, octets, error, now, effects)
         header = message.header
         ours = header.spi_r if header.is_original_initiator else header.spi_i
         if header.spi_r == NO_SPI and not header.is_response:
             return self._take_first(arrival, message, octets, now, effects)
         found = self._tables.ike_sas.get(ours)
         if found is None or not _names(found[0], header):
-            if self._repeat_farewell(arrival, octets, effects):
+            if self._repeat_farewell(arrival, octets, now, effects):
                 return None
             self._counters.drop("unknown IKE SPI")
-            self._show_token(arrival, message, effects)
+            self._show_token(arrival, message, now, effects)
             return arrival.unparseable()
         sa, session = found
         if not arrival.may_carry(session):
@@ -137,6 +144,9 @@ class IkeMessages:
             is_fresh = engine.receive(sa, message, octets, now)
         except IntegrityError as error:
             self._counters.drop(type(error).__name__)
+            if arrival.path.is_udp and is_hint(message):
+                suspect(sa, now)
+                self._carrier.run(sa, session, arrival.carrier, now, effects)
             return arrival.integrity_failed()
         except IketcpError as error:
             self._counters.drop(type(error).__name__)
@@ -185,7 +195,7 @@ class IkeMessages:
             self._tables.part(hashlib.sha256(octets).digest(), repetition)
 
     def _repeat_farewell(
-        self, arrival: Arrival, octets: bytes, effects: list[Effect]
+        self, arrival: Arrival, octets: bytes, now: float, effects: list[Effect]
     ) -> bool:
         """Answer the request that ended an IKE SA once more; True if it is one.
 
@@ -194,7 +204,7 @@ class IkeMessages:
         if not arrival.path.is_udp:
             return False
         answer = self._tables.farewells.get(hashlib.sha256(octets).digest())
-        if answer is not None:
+        if answer is not None and self._may_answer(arrival, now):
             effects += send_on(arrival.carrier, answer)
         return answer is not None
 
@@ -269,8 +279,20 @@ class IkeMessages:
 
     # --- without an IKE SA ------------------------------------------------------------
 
+    def _may_answer(self, arrival: Arrival, now: float) -> bool:
+        """Tell whether to answer a message that nothing protects, which may be forged.
+
+        Over TCP its sender has shown that it is where it says.
+
+        Source: RFC 7296 §2.21.4
+        """
+        if not arrival.path.is_udp or self._answers.allows(now):
+            return True
+        self._counters.drop("message of a stranger, beyond the limit")
+        return False
+
     def _show_token(
-        self, arrival: Arrival, message: Message, effects: list[Effect]
+        self, arrival: Arrival, message: Message, now: float, effects: list[Effect]
     ) -> None:
         """Prove to a peer that we have lost its IKE SA.
 
@@ -284,7 +306,7 @@ class IkeMessages:
         if secret and not lives and is_question(message):
             payloads = proof_payloads(secret, header)
             self._send_stateless(
-                answer_in_the_clear(header, payloads), arrival, effects
+                answer_in_the_clear(header, payloads), arrival, now, effects
             )
 
     def _take_first(
@@ -312,7 +334,7 @@ class IkeMessages:
         digest = hashlib.sha256(octets).digest()
         known = self._tables.half_open.get(digest)
         if known is not None:
-            self._repeat_first(known, arrival, effects)
+            self._repeat_first(known, arrival, now, effects)
             return None
         if digest in self._tables.settled:
             # it belongs to an IKE SA that is up. RFC 7296 §2.1
@@ -336,7 +358,7 @@ class IkeMessages:
         accepted = MessageAccepted(header, message.payloads, len(octets))
         effects.append(traces.message_received(accepted, arrival.carrier))
         if isinstance(answer, StatelessAnswer):
-            self._send_stateless(answer, arrival, effects)
+            self._send_stateless(answer, arrival, now, effects)
             if answer.is_cookie_request:  # nothing else is kept [9329-6.3-close]
                 arrival.cookie_requested(now)
             return None
@@ -348,7 +370,11 @@ class IkeMessages:
         return None
 
     def _repeat_first(
-        self, session: IkeSession, arrival: Arrival, effects: list[Effect]
+        self,
+        session: IkeSession,
+        arrival: Arrival,
+        now: float,
+        effects: list[Effect],
     ) -> None:
         """Answer a repeated IKE_SA_INIT with the same octets.
 
@@ -360,21 +386,29 @@ class IkeMessages:
         response = sa.answered.response
         if not response or not arrival.may_carry(session):
             return
+        if not self._may_answer(arrival, now):
+            return
         header = sa.header(ExchangeType.IKE_SA_INIT, 0, is_response=True)
         repetition = SendMessage(response, header, (), is_repetition=True)
         effects += send_on(arrival.carrier, repetition)
 
     def _send_stateless(
-        self, answer: StatelessAnswer, arrival: Arrival, effects: list[Effect]
+        self,
+        answer: StatelessAnswer,
+        arrival: Arrival,
+        now: float,
+        effects: list[Effect],
     ) -> None:
-        sent = SendMessage((answer.octets,), answer.header, answer.payloads)
-        effects += send_on(arrival.carrier, sent)
+        if self._may_answer(arrival, now):
+            sent = SendMessage((answer.octets,), answer.header, answer.payloads)
+            effects += send_on(arrival.carrier, sent)
 
     def _undecodable(
         self,
         arrival: Arrival,
         octets: bytes,
         error: IketcpError,
+        now: float,
         effects: list[Effect],
     ) -> str | None:
         """Count a message that cannot be read; tell a beginner what was wrong.
@@ -401,7 +435,7 @@ class IkeMessages:
             and arrival.may_carry(None)
         ):
             answer = stateless_answer(header, error.notify, error.notify_data)
-            self._send_stateless(answer, arrival, effects)
+            self._send_stateless(answer, arrival, now, effects)
         return arrival.unparseable()
 
 

@@ -23,6 +23,7 @@ from collections.abc import Iterable, Sequence
 
 from iketcp.ike.header import Header
 from iketcp.ike.message import Message
+from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import NotifyPayload, Payload, SkPayload
 from iketcp.ike.sa import IkeSa
 from iketcp.registry import ExchangeType, NotifyType, ProtocolId
@@ -96,6 +97,18 @@ def is_proof(message: Message) -> bool:
     is_late = header.is_response and header.exchange_type != ExchangeType.IKE_SA_INIT
     is_protected = any(isinstance(p, SkPayload) for p in message.payloads)
     return is_late and not is_protected and any(_tokens(message.payloads))
+
+
+def is_hint(message: Message) -> bool:
+    """Tell whether a message in the clear says that its IKE SA is unknown.
+
+    That proves nothing, but is worth a question.
+
+    Source: RFC 7296 §2.21.4
+    """
+    is_protected = any(isinstance(p, SkPayload) for p in message.payloads)
+    notify = find_notify(message.payloads, NotifyType.INVALID_IKE_SPI)
+    return notify is not None and not is_protected and message.header.is_response
 
 
 def is_proven(sa: IkeSa, payloads: Sequence[Payload]) -> bool:

@@ -3,6 +3,7 @@
 Source: RFC 7296 §2.1
 Source: RFC 7296 §2.4
 Source: RFC 7296 §2.8
+Source: RFC 7296 §2.21.4
 Source: RFC 9329 §6.2
 Source: RFC 9329 §6.7
 """
@@ -23,6 +24,9 @@ from iketcp.ike.states import ChildState, IkeState
 
 LAST_MESSAGE_ID = 0xFFFF_0000
 """Choice: from here on the IKE SA is rekeyed; an ID has 32 bits. RFC 7296 §2.2."""
+
+HINT_SECONDS = 10.0
+"""Choice: a hint that the peer is gone means nothing so soon after it was heard."""
 
 Usage = Callable[[bytes], tuple[int, int]]
 """Octets and packets that the Child SA with this SPI (in) has carried."""
@@ -149,6 +153,19 @@ def _check_liveness(sa: IkeSa, now: float) -> None:
         return  # nobody can answer; the state is kept meanwhile [9329-6.1-keep-state]
     if sa.sent is None:  # else a request under way asks already
         sa.want(CheckLiveness())
+
+
+def suspect(sa: IkeSa, now: float) -> None:
+    """Ask whether the peer lives, upon a hint that anybody may have given.
+
+    The answer, or any other message, makes further hints worthless for a while, so
+    nobody can make us ask often.
+
+    Source: RFC 7296 §2.4, RFC 7296 §2.21.4
+    """
+    if sa.is_usable and sa.sent is None and now - sa.last_heard >= HINT_SECONDS:
+        sa.want(CheckLiveness())
+        begin_next(sa, now)
 
 
 def next_deadline(sa: IkeSa, now: float) -> float | None:
