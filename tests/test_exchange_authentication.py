@@ -134,18 +134,6 @@ def test_what_goes_along(side: str) -> None:
 
 
 @pytest.mark.parametrize("side", [WEST, EAST])
-def test_a_key_that_is_not_known(side: str) -> None:
-    """RFC 7296 §2.21.2: AUTHENTICATION_FAILED."""
-    policies = {WEST: raw(WEST), EAST: raw(EAST)}
-    policies[side] = raw(side, KEYS["mallory"])
-    pair = attempt(Pair(policies[WEST], policies[EAST]))
-    assert not is_up(pair)
-    assert "public key is not known" in closed_because(pair, PEER[side])
-    assert "AUTHENTICATION_FAILED" in closed_because(pair, side)
-    pair.check_closed()
-
-
-@pytest.mark.parametrize("side", [WEST, EAST])
 def test_a_bad_signature(side: str) -> None:
     """RFC 7296 §2.21.2."""
     pair = Pair(raw(WEST), raw(EAST))

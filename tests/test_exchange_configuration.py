@@ -160,14 +160,6 @@ def test_family_that_is_used_up_does_not_keep_the_other_back() -> None:
     pair.check_agreement()
 
 
-def test_address_has_to_be_asked_for() -> None:
-    """FAILED_CP_REQUIRED. RFC 7296 §2.19."""
-    pair = gateway_and_traveller(families=())
-    pair.up()
-    assert pair.said(EAST)[1].endswith("N(FAILED_CP_REQUIRED)")
-    pair.check_closed()
-
-
 def test_responder_with_a_pool_lets_others_in_without_an_address() -> None:
     """Where a Child SA needs none. RFC 7296 §2.19."""
     pair = gateway_and_traveller(families=())

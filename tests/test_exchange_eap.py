@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from eap_parts import (
     USERS,
-    issue,
     password_authenticator,
     password_peer,
     tls_authenticator,
@@ -299,52 +298,6 @@ def test_names_in_logs(data, text):
 
 
 # --- refused ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    "peer",
-    [password_peer("wrong"), password_peer(name=b"mallory")],
-    ids=["wrong password", "unknown user"],
-)
-def test_wrong_password_and_unknown_user(peer):
-    """EAP Failure, nothing else, and nothing is left. RFC 7296 §2.16"""
-    pair = attempt(eap_pair(peer))
-    assert pair.said(EAST)[-1] == "IKE_AUTH 3 response: EAP(4 octets)"
-    assert len(pair.said(WEST)) == 4  # the responder need not be told
-    assert "unknown user or wrong password" in closed_because(pair, EAST)
-    assert "refused" in closed_because(pair, WEST)
-    pair.check_closed()
-
-
-def test_user_who_may_not_come_in():
-    """The password is right; policy says no. RFC 7296 §2.16"""
-    pair = attempt(eap_pair(identities=frozenset({b"bob"})))
-    assert "may not come in" in closed_because(pair, EAST)
-    pair.check_closed()
-
-
-def test_no_method_in_common():
-    pair = attempt(eap_pair(tls_peer(), password_authenticator()))
-    assert "none of our EAP methods" in closed_because(pair, EAST)
-    assert "Failure" in closed_because(pair, WEST)
-    pair.check_closed()
-
-
-@pytest.mark.parametrize(
-    ("peer", "authenticator"),
-    [
-        (tls_peer(issue("mallory")), tls_authenticator()),
-        (tls_peer(names=(b"other.example",)), tls_authenticator()),
-        (tls_peer(), tls_authenticator(issue("gw.example"))),
-    ],
-    ids=["client's", "another server's", "unknown server's"],
-)
-def test_wrong_certificates_in_eap_tls(peer, authenticator):
-    pair = attempt(eap_pair(peer, authenticator))
-    assert closed_because(pair, EAST).startswith("EAP: TLS: ") or "certificate" in (
-        closed_because(pair, EAST)
-    )
-    pair.check_closed()
 
 
 def test_responder_that_does_not_know_the_password():

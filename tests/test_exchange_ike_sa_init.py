@@ -1,4 +1,8 @@
-"""IKE_SA_INIT between two endpoints, and what may go wrong in it."""
+"""IKE_SA_INIT between two endpoints, and what may go wrong in it.
+
+What is refused in the clear, and with which Notify, is in
+:mod:`test_exchange_negatives`.
+"""
 
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -32,7 +36,7 @@ from iketcp.registry import (
     PseudorandomFunction,
     TransformType,
 )
-from iketcp.stream import STREAM_PREFIX, frame_ike
+from iketcp.stream import STREAM_PREFIX
 from pair import EAST, WEST, Pair, ike_policy
 
 Change = Callable[[Header, tuple[Payload, ...]], Sequence[Payload] | None]
@@ -431,50 +435,6 @@ def test_invalid_public_value_is_dropped(size: int) -> None:
 # --- what cannot be read --------------------------------------------------------------
 
 
-def changed_first(pair: Pair, change: Callable[[bytes], bytes]) -> list[str]:
-    """Change west's first request on the wire; returns what east says."""
-    begun(pair)
-
-    def tap(sender: str, id: ConnectionId, octets: bytes) -> bytes:
-        if sender == WEST and octets != STREAM_PREFIX:
-            return frame_ike(change(octets[6:]))
-        return octets
-
-    pair.tap = tap
-    pair.settle()
-    return pair.said(EAST)
-
-
-def test_later_major_version_is_answered() -> None:
-    """INVALID_MAJOR_VERSION with version 2; the connection stays. RFC 7296 §2.5."""
-    pair = Pair()
-    said = changed_first(pair, lambda m: m[:17] + b"\x30" + m[18:])
-    assert said == ["IKE_SA_INIT 0 response: N(INVALID_MAJOR_VERSION)"]
-    answer = decode_message(wire_messages(pair, EAST)[0])
-    notify = find_notify(answer.payloads, NotifyType.INVALID_MAJOR_VERSION)
-    assert notify is not None
-    assert notify.data == b""
-    assert answer.header.major_version == 2
-    assert closed_because(pair) == "the responder answers INVALID_MAJOR_VERSION"
-
-
-def test_unknown_critical_payload_is_answered_with_its_type() -> None:
-    """RFC 7296 §2.5."""
-
-    def add(message: bytes) -> bytes:
-        decoded = decode_message(message)
-        strange = UnknownPayload(200, b"odd", critical=True)
-        return encode_message(decoded.header, [*decoded.payloads, strange])
-
-    pair = Pair()
-    said = changed_first(pair, add)
-    assert said == ["IKE_SA_INIT 0 response: N(UNSUPPORTED_CRITICAL_PAYLOAD)"]
-    (answer,) = decode_message(wire_messages(pair, EAST)[0]).payloads
-    assert isinstance(answer, NotifyPayload)
-    assert answer.data == bytes([200])
-    assert not pair.east.endpoint.tables.ike_sas
-
-
 def test_unknown_payload_is_ignored() -> None:
     """RFC 7296 §2.5."""
     pair = Pair()
@@ -490,13 +450,6 @@ def test_unknown_payload_is_ignored() -> None:
     )
     pair.settle()
     pair.check_agreement()
-
-
-def test_malformed_request_is_answered() -> None:
-    """INVALID_SYNTAX. RFC 7296 §2.21.1."""
-    pair = Pair()
-    said = changed_first(pair, lambda m: m[:30] + b"\xff\xff" + m[32:])
-    assert said == ["IKE_SA_INIT 0 response: N(INVALID_SYNTAX)"]
 
 
 def test_response_that_cannot_be_read_is_dropped() -> None:

@@ -19,10 +19,7 @@ from attacker import Change, flipped, sit_between
 from certificate_factory import TODAY
 from datagram_pair import DatagramPair
 from iketcp.ike.header import HEADER_SIZE
-from iketcp.ike.message import decode_message
-from iketcp.ike.payloads import PsPayload, SkPayload
-from iketcp.registry import ExchangeType
-from iketcp.stream import NON_ESP_MARKER
+from outcomes import AnyPair, check_all_is_gone, check_protected
 from pair import EAST, WEST, Pair, ipv4_packet
 from tampering_cases import CASES, PROOFS, Case, Found, by_secret
 
@@ -39,92 +36,78 @@ AUTH_AT = {"psk": 1, "certificate": 1, "eap": 4}
 """Message ID of the IKE_AUTH request in which west proves itself."""
 
 
-def closed_because(pair: Pair | DatagramPair, name: str) -> str:
-    """Why a side's IKE SA closed."""
-    return str(pair.side(name).traces("ike-sa-closed")[-1]["reason"])
-
-
-def said(pair: Pair | DatagramPair, name: str) -> list[str]:
-    """What one side sent."""
-    return [
-        f"{t['exchange']} {t['message_id']}: {', '.join(map(str, t['payloads']))}"
-        for t in pair.side(name).traces("ike-message")
-        if t["direction"] == "sent"
-    ]
-
-
-def was_established(pair: Pair | DatagramPair, name: str) -> bool:
+def was_established(pair: AnyPair, name: str) -> bool:
     """Whether a side ever believed the other."""
     return bool(pair.side(name).traces("ike-sa-established"))
 
 
-def found_by_east(pair: Pair | DatagramPair, proof: str) -> None:
+def found_by_east(pair: AnyPair, proof: str) -> None:
     """AUTHENTICATION_FAILED in the protected response; the responder keeps nothing."""
-    failed = f"IKE_AUTH {AUTH_AT[proof]}: N(AUTHENTICATION_FAILED)"
-    assert said(pair, EAST)[-1] == failed
-    assert said(pair, WEST)[-1].startswith(f"IKE_AUTH {AUTH_AT[proof]}: ")
+    failed = f"IKE_AUTH {AUTH_AT[proof]} response: N(AUTHENTICATION_FAILED)"
+    assert pair.east.said()[-1] == failed
+    assert pair.west.said()[-1].startswith(f"IKE_AUTH {AUTH_AT[proof]} request: ")
     reasons = REFUSED[proof], "though both know Digital Signature"
-    assert any(reason in closed_because(pair, EAST) for reason in reasons)
-    assert "the peer answers AUTHENTICATION_FAILED" in closed_because(pair, WEST)
+    assert any(reason in pair.east.closed_because() for reason in reasons)
+    assert "the peer answers AUTHENTICATION_FAILED" in pair.west.closed_because()
     (refused,) = pair.east.traces("refused")
     assert refused["notify"] == "AUTHENTICATION_FAILED"
     assert not was_established(pair, EAST)
     assert not was_established(pair, WEST)
 
 
-def found_by_west(pair: Pair | DatagramPair, proof: str) -> None:
+def found_by_west(pair: AnyPair, proof: str) -> None:
     """AUTHENTICATION_FAILED in an INFORMATIONAL; east had every reason to believe west.
 
     With EAP west has not said anything in it yet, and east does not know west either.
     """
-    assert said(pair, WEST)[-1] == "INFORMATIONAL 2: N(AUTHENTICATION_FAILED)"
-    reason = closed_because(pair, WEST)
+    assert pair.west.said()[-1] == "INFORMATIONAL 2 request: N(AUTHENTICATION_FAILED)"
+    reason = pair.west.closed_because()
     assert reason.startswith("authentication failed: ")
     assert reason.endswith(REFUSED[proof].replace(WEST, EAST)) or proof == "eap"
-    assert closed_because(pair, EAST) == "the peer says AUTHENTICATION_FAILED"
+    assert pair.east.closed_because() == "the peer says AUTHENTICATION_FAILED"
     assert not was_established(pair, WEST)
     assert was_established(pair, EAST) == (proof != "eap")
-    assert not any("EAP(" in line for line in said(pair, WEST))
+    assert not any("EAP(" in line for line in pair.west.said())
 
 
-def found_by_keys(pair: Pair | DatagramPair, proof: str) -> None:
+def found_by_keys(pair: AnyPair, proof: str) -> None:
     """East drops what it cannot open, and over TCP the connection. RFC 9329 §6.1."""
     dropped = pair.east.endpoint.counters.dropped
     assert dropped.pop("IntegrityError")
     # a connection is closed for it, and after a while the IKE SA is forgotten
     assert set(dropped) <= {"connection closed for its octets", "unknown IKE SPI"}
-    assert len(said(pair, EAST)) == 1
+    assert len(pair.east.said()) == 1
     if isinstance(pair, Pair):
         closed = pair.east.traces("connection-closed")[0]["reason"]
         assert closed == "a message for a known SPI fails its integrity check"
     given_up(pair)
 
 
-def found_by_spi(pair: Pair | DatagramPair, proof: str) -> None:
+def found_by_spi(pair: AnyPair, proof: str) -> None:
     """East has no such IKE SA; it says nothing. RFC 7296 §2.21.4."""
     assert set(pair.east.endpoint.counters.dropped) == {"unknown IKE SPI"}
-    assert len(said(pair, EAST)) == 1
+    assert len(pair.east.said()) == 1
     given_up(pair)
 
 
-def never_answered(pair: Pair | DatagramPair, proof: str) -> None:
+def never_answered(pair: AnyPair, proof: str) -> None:
     """Nothing that west received was an answer to what it had asked."""
-    assert all(line.startswith("IKE_SA_INIT 0: ") for line in said(pair, WEST))
+    assert all(line.startswith("IKE_SA_INIT 0 request: ") for line in pair.west.said())
     given_up(pair)
 
 
-def given_up(pair: Pair | DatagramPair) -> None:
+def given_up(pair: AnyPair) -> None:
     """West waits in vain."""
-    reason = closed_because(pair, WEST)
+    reason = pair.west.closed_because()
     assert reason.startswith("no answer for ") or reason == "8 restarts and no end"
     assert not was_established(pair, EAST)
     assert not was_established(pair, WEST)
 
 
-def ended_at_once(pair: Pair | DatagramPair, reason: str) -> None:
+def ended_at_once(pair: AnyPair, reason: str) -> None:
     """West begins no IKE_AUTH at all."""
-    assert reason in closed_because(pair, WEST)
-    assert all(line.startswith("IKE_SA_INIT 0: ") for line in said(pair, WEST))
+    assert reason in pair.west.closed_because()
+    assert all(line.startswith("IKE_SA_INIT 0 request: ") for line in pair.west.said())
     assert not was_established(pair, EAST)
 
 
@@ -137,7 +120,7 @@ CHECKS = {
 }
 
 
-def check(pair: Pair | DatagramPair, case: Case, proof: str) -> None:
+def check(pair: AnyPair, case: Case, proof: str) -> None:
     """Check who noticed, and that nothing is left and nothing has passed."""
     if case.found is Found.AT_ONCE:
         ended_at_once(pair, case.reason)
@@ -152,11 +135,7 @@ def check(pair: Pair | DatagramPair, case: Case, proof: str) -> None:
     ):
         pair.run(side, pair.side(side).endpoint.inner_packets([packet]))
     pair.settle()
-    assert west.delivered == east.delivered == []
-    for side in (west, east):
-        assert not side.endpoint.tables.ike_sas
-        assert not side.endpoint.tables.children
-        assert not side.endpoint.tables.half_open
+    check_all_is_gone(pair)
 
 
 def over_tcp(proof: str, changes: dict[str, Change]) -> Pair:
@@ -175,20 +154,6 @@ def over_tcp(proof: str, changes: dict[str, Change]) -> Pair:
     return pair
 
 
-def protected(pair: Pair, name: str) -> list[bool]:
-    """Whether each IKE message after IKE_SA_INIT was encrypted, but for the puzzle."""
-    messages = [
-        decode_message(octets[6:])
-        for sender, _, octets in pair.sent
-        if sender == name and octets[2:6] == NON_ESP_MARKER
-    ]
-    return [
-        [type(p) for p in m.payloads if not isinstance(p, PsPayload)] == [SkPayload]
-        for m in messages
-        if m.header.exchange_type != ExchangeType.IKE_SA_INIT
-    ]
-
-
 TABLE = [(case, proof) for case in CASES for proof in case.only]
 
 
@@ -199,7 +164,7 @@ def test_what_is_changed_on_a_connection_is_found_out(case: Case, proof: str) ->
     """The whole table; not a word about it in the clear. RFC 7296 §2.15, §2.21.2."""
     pair = over_tcp(proof, case.changes)
     check(pair, case, proof)
-    assert all(protected(pair, WEST) + protected(pair, EAST))
+    check_protected(pair)
 
 
 @pytest.mark.parametrize("case", [c for c in CASES if "psk" in c.only], ids=str)
