@@ -18,14 +18,17 @@ from iketcp.endpoint.rate_limit import RateLimit
 from iketcp.ike.exchanges.informational import CheckLiveness
 from iketcp.ike.header import Header
 from iketcp.ike.message import encode_message
-from iketcp.ike.payloads import NotifyPayload, SkPayload
+from iketcp.ike.payloads import NotifyPayload, Payload, SkPayload, UnknownPayload
 from iketcp.ike.upkeep import HINT_SECONDS
-from iketcp.registry import ExchangeType, NotifyType
+from iketcp.registry import ExchangeType, NotifyType, PayloadType
 from iketcp.stream import NON_ESP_MARKER, frame_ike
 from pair import EAST, WEST, Pair, ike_policy
 
 BOTH = [WEST, EAST]
 UNKNOWN_SPI = NotifyPayload(NotifyType.INVALID_IKE_SPI)
+INVALID_SPI = NotifyPayload(NotifyType.INVALID_SPI, b"\1\2\3\4")
+STRANGE = UnknownPayload(200, b"", critical=True)
+BROKEN = UnknownPayload(PayloadType.NOTIFY, b"\0")
 EXCHANGES = [
     ExchangeType.IKE_AUTH,
     ExchangeType.CREATE_CHILD_SA,
@@ -91,6 +94,30 @@ def test_a_message_of_an_unknown_ike_sa_is_not_answered(
         pair.ping()
     assert [e for e in tcp.sent[counts[0] :] if e[2][2:6] == NON_ESP_MARKER] == []
     assert [d for d in udp.sent[counts[1] :] if d.octets[:4] == NON_ESP_MARKER] == []
+
+
+@pytest.mark.parametrize(
+    "spis",
+    [bytes(16), b"nobody's" + bytes(8), b"random SPIs here"],
+    ids=["zero", "one", "both"],
+)
+@pytest.mark.parametrize("name", BOTH)
+@pytest.mark.parametrize("chain", [[INVALID_SPI], [INVALID_SPI, STRANGE], [BROKEN]])
+def test_invalid_spi_in_the_clear_is_not_answered(
+    name: str, spis: bytes, chain: list[Payload]
+) -> None:
+    """It looks like a request and is none; an answer might have one. §1.5, §2.21.4."""
+    pair = DatagramPair()
+    pair.up()
+    before = len(pair.sent)
+    octets = encode_message(
+        Header(spis[:8], spis[8:], ExchangeType.INFORMATIONAL, 0, False, True), chain
+    )
+    arrive(pair, name, octets)
+    assert len(pair.sent) == before
+    assert sum(pair.dropped(name).values()) == 1
+    pair.check_up()
+    pair.ping()
 
 
 # --- a message in the clear about one that is there -----------------------------------

@@ -322,13 +322,7 @@ class IkeMessages:
         What is refused with a Notify leaves the connection open [9329-6.4-stay].
         """
         header = message.header
-        is_first = (
-            header.exchange_type == ExchangeType.IKE_SA_INIT
-            and header.message_id == 0
-            and header.is_original_initiator
-            and header.spi_i != NO_SPI
-        )
-        if not is_first or not arrival.takes_first:
+        if not _begins(header) or not arrival.takes_first:
             self._counters.drop("unknown IKE SPI")
             return arrival.unparseable()
         digest = hashlib.sha256(octets).digest()
@@ -422,7 +416,7 @@ class IkeMessages:
         self._counters.drop(type(error).__name__)
         is_later_version = isinstance(error, InvalidMajorVersionError)
         header = _first_header(octets, is_later_version)
-        is_first = header is not None and header.spi_r == NO_SPI
+        is_first = header is not None and _begins(header)
         tells = isinstance(
             error, MalformedMessageError | UnsupportedCriticalPayloadError
         )
@@ -437,6 +431,20 @@ class IkeMessages:
             answer = stateless_answer(header, error.notify, error.notify_data)
             self._send_stateless(answer, arrival, now, effects)
         return arrival.unparseable()
+
+
+def _begins(header: Header) -> bool:
+    """Tell whether a message is a request to begin an IKE SA.
+
+    Source: RFC 7296 §1.2, RFC 7296 §2.2
+    """
+    return (
+        header.exchange_type == ExchangeType.IKE_SA_INIT
+        and header.message_id == 0
+        and not header.is_response
+        and header.is_original_initiator
+        and header.spi_r == NO_SPI
+    )
 
 
 def _names(sa: IkeSa, header: Header) -> bool:
