@@ -11,17 +11,23 @@ be noticed: with other keys nothing opens.
 Source: RFC 7296 §2.15
 """
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from attacker import Change, flipped, sit_between
+from attacker import Change, flipped, notify, sit_between, swapped
 from certificate_factory import TODAY
 from datagram_pair import DatagramPair
 from iketcp.ike.header import HEADER_SIZE
+from iketcp.ike.keywords import parse_ike_proposal
+from iketcp.ike.payloads import SaPayload
+from iketcp.ike.proposals import Proposal
+from iketcp.registry import NotifyType
 from outcomes import AnyPair, check_all_is_gone, check_protected
 from pair import EAST, WEST, Pair, ipv4_packet
-from tampering_cases import CASES, PROOFS, Case, Found, by_secret
+from tampering_cases import CASES, OFFER, PROOFS, Case, Found, by_secret
 
 # --- what comes of it -----------------------------------------------------------------
 
@@ -138,10 +144,16 @@ def check(pair: AnyPair, case: Case, proof: str) -> None:
     check_all_is_gone(pair)
 
 
-def over_tcp(proof: str, changes: dict[str, Change]) -> Pair:
+def over_tcp(
+    proof: str,
+    changes: dict[str, Change],
+    proposals: tuple[Proposal, ...] = OFFER,
+) -> Pair:
     """Let west begin, and connect again as long as it tries; then let time pass."""
-    make = PROOFS[proof]
-    pair = Pair(make(WEST), make(EAST), date=TODAY)
+    west, east = (
+        replace(PROOFS[proof](name), proposals=proposals) for name in (WEST, EAST)
+    )
+    pair = Pair(west, east, date=TODAY)
     pair.run(WEST, pair.west.endpoint.initiate())
     pair.connect()
     sit_between(pair, changes)
@@ -175,6 +187,34 @@ def test_what_is_changed_in_a_datagram_is_found_out(case: Case) -> None:
     pair.begin()
     pair.advance(400.0)
     check(pair, case, "psk")
+
+
+HYBRID = (
+    parse_ike_proposal("aes256gcm16-prfsha384-x25519-ke1_ecp256", 1),
+    parse_ike_proposal("aes256gcm16-prfsha384-x25519", 2),
+)
+"""Both sides would do with one key exchange, and have two if nobody stands between."""
+
+TAKEN_AWAY = {
+    "N(INTERMEDIATE_EXCHANGE_SUPPORTED)": notify(
+        NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED
+    ),
+    "the proposal": swapped(SaPayload, SaPayload(HYBRID[1:])),
+}
+
+
+@pytest.mark.parametrize("proof", PROOFS)
+@pytest.mark.parametrize("change", TAKEN_AWAY.values(), ids=TAKEN_AWAY)
+def test_additional_key_exchanges_cannot_be_taken_away(
+    change: Change, proof: str
+) -> None:
+    """They are agreed on in IKE_SA_INIT, too. RFC 7296 §2.15, RFC 9370 §2.2.1."""
+    pair = over_tcp(proof, {}, HYBRID)
+    assert "IKE_INTERMEDIATE 1 request" in pair.west.said()[1]
+    case = Case("additional key exchanges", Found.BY_EAST, {WEST: change})
+    pair = over_tcp(proof, case.changes, HYBRID)
+    assert not any("IKE_INTERMEDIATE" in line for line in pair.west.said())
+    check(pair, case, proof)
 
 
 def test_the_next_attempt_succeeds() -> None:
