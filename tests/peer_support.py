@@ -19,10 +19,11 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-from iketcp.config import Configuration, Role, parse
+from iketcp.config import Configuration, ProxyConfig, Role, TlsConfig, parse
 from iketcp.environment import Clock
 from iketcp.net.tun import MemoryTun
 from iketcp.peers import Initiator, Peer, Responder
+from iketcp.peers.sinks import KeyLog
 from pair import ipv4_packet
 
 PATIENCE_SECONDS = 20.0
@@ -205,18 +206,33 @@ class Peers(contextlib.ExitStack):
         return Running(peer, told)
 
     def responder(
-        self, version: int = 4, clock: Clock | None = None, **options: Any
+        self,
+        version: int = 4,
+        clock: Clock | None = None,
+        key_log: KeyLog | None = None,
+        tls: TlsConfig | None = None,
+        **options: Any,
     ) -> Running:
         """Start a responder."""
         told = Recorder()
         configuration = responder_configuration(LOOPBACK[version], **options)
-        return self.start(Responder(configuration, [told], clock=clock), told)
+        configuration = replace(configuration, tls=tls)
+        return self.start(Responder(configuration, [told], key_log, clock=clock), told)
 
-    def initiator(self, port: int, version: int = 4, **options: Any) -> Running:
+    def initiator(
+        self,
+        port: int,
+        version: int = 4,
+        key_log: KeyLog | None = None,
+        tls: TlsConfig | None = None,
+        proxy: ProxyConfig | None = None,
+        **options: Any,
+    ) -> Running:
         """Start an initiator."""
         told = Recorder()
         configuration = initiator_configuration(port, LOOPBACK[version], **options)
-        return self.start(Initiator(configuration, [told]), told)
+        configuration = replace(configuration, tls=tls, proxy=proxy)
+        return self.start(Initiator(configuration, [told], key_log), told)
 
     def tunnel(
         self, version: int = 4, transport: str = "", **options: Any

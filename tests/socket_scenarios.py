@@ -29,10 +29,12 @@ from iketcp.endpoint.resume import install_session
 from iketcp.environment import ScriptedEntropy
 from iketcp.ike.exchanges.informational import CheckLiveness
 from iketcp.ike.nat_detection import IpAddress, Path
+from iketcp.net.connection import Connection
 from iketcp.net.tcp import SocketAddress, TcpConnection
 from iketcp.net.tun import MemoryTun
 from iketcp.peers import Initiator, Responder
 from iketcp.peers import peer as peer_module
+from iketcp.peers.ways import Ways
 from iketcp.vectorlib.check_mapping import (
     CHILD,
     MOST_WAKES,
@@ -106,23 +108,26 @@ class Observed:
         super().__init__(*arguments, **named)
 
     def run_connection(
-        self, connection: TcpConnection, is_tcp_originator: bool
-    ) -> None:
+        self, connection: TcpConnection, is_tcp_originator: bool, **named: Any
+    ) -> bool:
         """Note when the thread waits for more, and when it ends."""
         ours, theirs = connection.local_address, connection.remote_address
         link = Link(connection)
         receive = connection.wait_and_receive
 
-        def note_and_receive() -> bytes | None:
+        def note_and_receive(**how: Any) -> bytes | None:
             self.note(link, octets_taken=connection.octets_in)
-            return receive()
+            return receive(**how)
 
         connection.wait_and_receive = note_and_receive  # type: ignore[assignment,method-assign]
         assert self.named is not None
         connection.local_address, connection.remote_address = self.named
         self.links[(ours if is_tcp_originator else theirs).port] = link
-        super().run_connection(connection, is_tcp_originator)  # type: ignore[misc]
+        was_heard: bool = super().run_connection(  # type: ignore[misc]
+            connection, is_tcp_originator, **named
+        )
         self.note(link, is_ended=True)
+        return was_heard
 
     def note(self, link: Link | None = None, **changes: object) -> None:
         """Tell the player that something has moved."""
@@ -165,12 +170,12 @@ class GatedInitiator(Observed, Initiator):
             self.moved.notify_all()
         return super()._next_wish()
 
-    def _connect(self, address: IpAddress) -> TcpConnection | None:
+    def _connect(self, address: IpAddress) -> Connection | None:
         port = self.gate.get()
         if self.is_stopping:
             return None
         remote = replace(self.configuration.remote, port=port)
-        self.configuration = replace(self.configuration, remote=remote)
+        self._ways = Ways(replace(self.configuration, remote=remote))
         return super()._connect(address)
 
     def _close_openers(self) -> None:

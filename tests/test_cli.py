@@ -647,3 +647,23 @@ def test_a_secret_that_does_not_fit_leaves_no_file(
     with pytest.raises(EnvironmentProblem, match="No space left on device"):
         write_psk(tmp_path / "psk")
     assert not list(tmp_path.iterdir())
+
+
+# --- certificates for TLS -------------------------------------------------------------
+
+
+def test_new_certificates_are_written(tmp_path: Path) -> None:
+    """Who needs which file is said, with the pin; what is there stays there."""
+    folder = tmp_path / "tls"
+    done = run("tls", "new", folder, "--name", "gw.example", umask=0)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.search(r"^Or its pin: +sha256:[0-9a-f]{64}$", done.stdout, re.MULTILINE)
+    for name in ("server.pem", "server.key", "ca.pem"):
+        assert str(folder / name) in done.stdout
+    assert stat.S_IMODE((folder / "server.key").stat().st_mode) == 0o600
+    assert refused("tls", "new", folder, "--name", "gw.example") == (
+        f"iketcp: cannot write {folder / 'server.key'}: File exists"
+    )
+    assert refused("tls", "new", tmp_path, "--name", "g w") == (
+        'iketcp: a name must be a host name or an IP address, not "g w"'
+    )

@@ -53,6 +53,7 @@ def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> 
     write(folder / "laptop.ppk", bytes(range(65, 97)))
     write(folder / "users.toml", b'"alice@example" = "correct horse"\n')
     write(folder / "alice.password", b"correct horse\n")
+    write(folder / "proxy.password", b"correct horse\n")
     write_certificates(folder)
     for hook in ("up.sh", "down.sh"):
         write(folder / hook, b"#!/bin/sh\n", 0o700)
@@ -100,13 +101,15 @@ CERTIFICATE_KEYS = {"certificate", "private_key", "rsa_padding", "ca", "crls"}
 
 def names_of(role: Role) -> tuple[str, ...]:
     """Every example for a command."""
-    return f"{role}.toml", f"eap-{role}.toml", f"cert-{role}.toml"
+    return tuple(f"{kind}{role}.toml" for kind in ("", "eap-", "cert-", "tls-"))
 
 
 def example_of(role: Role, table: Table, key: Key) -> str:
     """The example that shows a key."""
     if table.name == "eap":
         return f"eap-{role}.toml"
+    if table.name in ("tls", "proxy"):
+        return f"tls-{role}.toml"
     is_of_certificates = key.name in CERTIFICATE_KEYS
     return f"cert-{role}.toml" if is_of_certificates else f"{role}.toml"
 

@@ -212,11 +212,6 @@ MISTAKES: dict[str, tuple[str, str]] = {
         INITIATOR.replace('psk_env = "TEST_PSK"', 'psk_file = "a\\u0000"'),
         '3: [local] psk_file must be a path, not "a\\x00"',
     ),
-    "reserved table": (
-        INITIATOR + "[tls]\n",
-        "10: [tls] is reserved: TLS is not built yet; leave this table out, and "
-        "connections are plain TCP",
-    ),
     "pauses that shrink": (
         INITIATOR + '[udp]\nrepeat_first = "40s"\n',
         "11: [udp] repeat_first must not be more than repeat_max",

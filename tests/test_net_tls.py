@@ -282,7 +282,10 @@ def test_options_that_leave_nothing(options: dict[str, bool], words: str) -> Non
 
 def test_a_key_that_does_not_fit() -> None:
     """The certificate is for another key."""
-    with pytest.raises(ConfigurationError, match="does not belong"):
+    with pytest.raises(
+        ConfigurationError,
+        match="OpenSSL refuses the certificate or key for TLS: key values mismatch",
+    ):
         TlsServer(TlsIdentity((SERVER.certificate,), key_from(3)), TlsOptions())
 
 

@@ -13,6 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certificate_factory import Issued, authority, issue, key_from
 from connection_support import PATIENCE_SECONDS, Reader, carriers
+from iketcp.config import TlsConfig, TlsUse
 from iketcp.crypto.signatures import SigningKey
 from iketcp.net.tcp import ConnectionBroken
 from iketcp.net.tls import TlsClient, TlsServer
@@ -64,6 +65,29 @@ def client(
     """A client that believes one CA."""
     trust = TlsTrust(name, authorities, pins, is_checked)
     return TlsClient(trust, TlsOptions(**options), "gw.example")
+
+
+def responder_tls(issued: Issued = SERVER, port: int = 0, **options: Any) -> TlsConfig:
+    """What a configuration says of a responder's TLS."""
+    return TlsConfig(
+        port=port,
+        use="always",
+        options=TlsOptions(**options),
+        identity=TlsIdentity((issued.certificate,), issued.key),
+        trust=None,
+        sni=None,
+    )
+
+
+def initiator_tls(
+    port: int,
+    use: TlsUse = "always",
+    trust: TlsTrust | None = None,
+    **options: Any,
+) -> TlsConfig:
+    """What a configuration says of an initiator's TLS; our CA is believed."""
+    trust = trust or TlsTrust("gw.example", (CA.certificate,))
+    return TlsConfig(port, use, TlsOptions(**options), None, trust, "gw.example")
 
 
 @contextmanager

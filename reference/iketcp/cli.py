@@ -1,4 +1,4 @@
-"""The command line: ``iketcp initiator | responder | relay | status | psk | demo``.
+"""The command line: ``iketcp COMMAND``; ``iketcp --help`` lists the commands.
 
 Exit codes: 0 all went well; 1 it ran and failed (the peer refused, a step of the demo
 did not happen); 2 it could not begin (wrong configuration, missing privilege, no
@@ -42,6 +42,9 @@ app.command()(relay)
 
 psk_app = typer.Typer(name="psk", help="Pre-shared keys.", no_args_is_help=True)
 app.add_typer(psk_app)
+
+tls_app = typer.Typer(name="tls", help="Certificates for TLS.", no_args_is_help=True)
+app.add_typer(tls_app)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", "-c", metavar="FILE", help="TOML configuration.")
@@ -252,6 +255,31 @@ def new(
         typer.echo(new_psk())
     else:
         write_psk(output)
+
+
+@tls_app.command("new")
+def new_tls(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write.")],
+    names: Annotated[
+        list[str],
+        typer.Option(
+            "--name",
+            "-n",
+            metavar="NAME",
+            help="Host name or IP address of the server; as often as it has some.",
+        ),
+    ],
+) -> None:
+    """Make a CA and a certificate of it for a server, for demos: [tls] names them."""
+    from iketcp.config.issuing import write_tls_files
+    from iketcp.net.tls import pin_of
+
+    certificate = write_tls_files(folder, names)
+    end = certificate.not_valid_after_utc
+    typer.echo(f"The responder's: {folder / 'server.pem'}, {folder / 'server.key'}")
+    typer.echo(f"The initiator's: {folder / 'ca.pem'}")
+    typer.echo(f"Or its pin:      sha256:{pin_of(certificate).hex()}")
+    typer.echo(f"Valid until {end:%Y-%m-%d}; the CA's key is not kept.")
 
 
 @app.command()

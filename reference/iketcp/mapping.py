@@ -159,6 +159,11 @@ class Connection:
     deadline: Deadline | None = None
     """As long as it carries no live session; else see ``deadline_of``."""
 
+    @property
+    def was_heard(self) -> bool:
+        """A valid message arrived; known after the end, too."""
+        return self.last_valid > self.opened_at
+
 
 class ConnectionMap:
     """All connections of an endpoint, and which session each carries.

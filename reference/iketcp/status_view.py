@@ -173,7 +173,9 @@ def _child_table(entries: list[dict[str, Any]]) -> Table:
 
 
 def _connection_table(entries: list[dict[str, Any]]) -> Table:
-    table = _table("TCP connections", "id", "local", "remote", "state", "in", "out")
+    table = _table(
+        "TCP connections", "id", "local", "remote", "TLS", "state", "in", "out"
+    )
     for entry in entries:
         state = "current" if entry["is_current"] else "not current"
         if not entry["has_prefix"]:
@@ -186,6 +188,7 @@ def _connection_table(entries: list[dict[str, Any]]) -> Table:
             str(entry["connection"]),
             entry["local"],
             entry["remote"],
+            entry.get("protection", "") or "no",
             state,
             _size(entry.get("octets_in", 0)),
             _size(entry.get("octets_out", 0)),

@@ -33,6 +33,7 @@ from iketcp.config.proofs import (
     trust_in_peers,
 )
 from iketcp.config.reader import Document, Section
+from iketcp.config.tls import proxy, tls
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.ike.retransmission import RetransmissionPolicy
@@ -80,6 +81,8 @@ def build(document: Document, folder: Path) -> Configuration:
             eap_authenticator=eap_users,
         ),
         transport=_transport(document.one("transport")),
+        tls=tls(document, folder, warnings),
+        proxy=proxy(document, folder, warnings),
         udp=_udp(document.one("udp")),
         tun=_tun(document.one("tun"), folder),
         hooks=_hooks(document.one("hooks"), folder, warnings),

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from iketcp.config.model import ROLES
 from iketcp.config.schema import Default, Key, Table
-from iketcp.config.tables import RESERVED, TABLES
+from iketcp.config.tables import TABLES
 from iketcp.ike.keywords import ALIASES, KEYWORDS, REFUSALS
 from iketcp.registry import TransformType
 
@@ -69,7 +69,6 @@ def render() -> str:
     """Return the whole of ``docs/configuration.md``."""
     parts = [_INTRODUCTION]
     parts += ["\n".join(_table(table)) for table in TABLES]
-    parts += [f"## `[{name}]`\n\nReserved: {why}.\n" for name, why in RESERVED.items()]
     parts += [_PROPOSALS, "\n".join(_keywords())]
     return "\n".join(parts) + "\n"
 

@@ -15,7 +15,7 @@ from iketcp.config.pem_files import (
     read_private_key,
 )
 from iketcp.config.reader import Document, Section
-from iketcp.config.secret_files import read_file, read_secret, warn_if_open
+from iketcp.config.secret_files import read_file, read_password, warn_if_open
 from iketcp.eap.method import (
     EapAuthenticatorPolicy,
     EapPeerPolicy,
@@ -125,16 +125,11 @@ def _warn_of_idle_table(document: Document, table: str, warnings: list[str]) -> 
 def _password_peer(
     section: Section, name: bytes, folder: Path, warnings: list[str]
 ) -> MakePeerMethod:
-    found = read_secret(section, "password", folder, warnings)
+    found = read_password(section, folder, warnings)
     if found is None:
         sentence = 'needs password_file or password_env for "mschapv2"'
         raise section.error("methods", sentence)
-    octets, key, where = found
-    try:
-        password = octets.removesuffix(b"\n").removesuffix(b"\r").decode()
-    except ValueError:
-        sentence = f"names {where}, which is not UTF-8"
-        raise section.error(key, sentence) from None
+    password, key, where = found
     if not 0 < len(password) <= MAX_PASSWORD_CHARACTERS:
         sentence = f"names {where}, which is empty or holds more than 256 characters"
         raise section.error(key, sentence)

@@ -6,13 +6,14 @@ Frozen records without behaviour: durations are float seconds, sizes are octets,
 Source: RFC 9329 §6.1, RFC 7296 §2.8
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv4Network, IPv6Interface, IPv6Network
 from pathlib import Path
 from typing import Literal
 
 from iketcp.ike.identity import Identity
 from iketcp.ike.policy import IkePolicy
+from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
 
 Network = IPv4Network | IPv6Network
 Interface = IPv4Interface | IPv6Interface
@@ -23,6 +24,10 @@ Role = Literal["initiator", "responder"]
 ROLES: tuple[Role, ...] = ("initiator", "responder")
 
 
+TlsUse = Literal["always", "first", "fallback"]
+"""TLS alone, before plain TCP, or after it. RFC 9329 App. A."""
+
+
 @dataclass(frozen=True, slots=True)
 class LocalConfig:
     """Who we are and where we listen or connect from."""
@@ -30,8 +35,9 @@ class LocalConfig:
     identity: Identity
     address: str | None
     """IP address to listen on or connect from; ``None``: any."""
-    port: int
-    """TCP port to listen on; 0 as an initiator, which takes any. [9329-2-ports]"""
+    port: int | None
+    """TCP port to listen on without TLS; ``None``: nowhere. 0 as an initiator, which
+    takes any. [9329-2-ports]"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +94,35 @@ class TransportConfig:
     half_open_limit: int
     """Connections without a valid message so far, of one address and of all.
     [9329-6.1-idle]"""
+
+
+@dataclass(frozen=True, slots=True)
+class TlsConfig:
+    """How TLS is spoken around TCP connections [9329-A-config]."""
+
+    port: int
+    """TCP port where TLS is spoken: ours as a responder, else the responder's."""
+    use: TlsUse
+    """Which way an initiator tries first."""
+    options: TlsOptions
+    identity: TlsIdentity | None
+    """What a responder shows."""
+    trust: TlsTrust | None
+    """Whom an initiator believes."""
+    sni: str | None
+    """Server name that an initiator sends; ``None``: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxyConfig:
+    """The web proxy that an initiator connects through [9329-A-connect]."""
+
+    address: str
+    """Host name or IP address."""
+    port: int
+    user: str | None
+    """For Basic authentication; ``None``: none."""
+    password: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +203,10 @@ class Configuration:
     hooks: HooksConfig
     control: ControlConfig
     log: LogConfig
+    tls: TlsConfig | None = None
+    """``None``: there is only plain TCP."""
+    proxy: ProxyConfig | None = None
+    """``None``: connections are made directly."""
     crash_secret_file: Path | None = None
     """Where the secret for the tokens of RFC 6290 is kept, or will be."""
     warnings: tuple[str, ...] = ()

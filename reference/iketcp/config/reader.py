@@ -10,7 +10,7 @@ from typing import Any
 from iketcp.config.model import Role
 from iketcp.config.schema import Key, Table
 from iketcp.config.source import Path, Source, nearest
-from iketcp.config.tables import RESERVED, TABLES
+from iketcp.config.tables import TABLES
 from iketcp.config.values import BadValueError, shown
 from iketcp.errors import ConfigurationError
 
@@ -82,8 +82,6 @@ def read(text: str, role: Role, name: str) -> Document:
 
 
 def _check_table_name(name: str, role: Role, source: Source) -> None:
-    if name in RESERVED:
-        raise source.error((name,), f"[{name}] is reserved: {RESERVED[name]}")
     table = _BY_NAME.get(name)
     if table is None:
         raise source.error((name,), _unknown_name(name))

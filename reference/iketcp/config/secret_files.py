@@ -53,6 +53,32 @@ def read_secret(
     return None
 
 
+def read_password(
+    section: Section, folder: Path, warnings: list[str]
+) -> tuple[str, str, str] | None:
+    """Read what ``password_file`` or ``password_env`` names, without a last newline.
+
+    Returns
+    -------
+    tuple[str, str, str] or None
+        As :func:`read_secret` does.
+
+    Raises
+    ------
+    ConfigurationError
+        As :func:`read_secret`; or it is not UTF-8.
+    """
+    found = read_secret(section, "password", folder, warnings)
+    if found is None:
+        return None
+    octets, key, where = found
+    try:
+        password = octets.removesuffix(b"\n").removesuffix(b"\r").decode()
+    except ValueError:
+        raise section.error(key, f"names {where}, which is not UTF-8") from None
+    return password, key, where
+
+
 def read_file(section: Section, key: str, path: Path, where: str) -> bytes:
     """Read a small file that a key names.
 

@@ -8,6 +8,7 @@ from iketcp.config.tables_eap import EAP
 from iketcp.config.tables_ike import CHILD, IKE, LOCAL, POOL, REMOTE, SECRET
 from iketcp.config.tables_ppk import PPK
 from iketcp.config.tables_system import CONTROL, HOOKS, LOG, TRANSPORT, TUN
+from iketcp.config.tables_tls import PROXY, TLS
 from iketcp.config.tables_udp import UDP
 
 TABLES: tuple[Table, ...] = (
@@ -20,6 +21,8 @@ TABLES: tuple[Table, ...] = (
     CHILD,
     POOL,
     TRANSPORT,
+    TLS,
+    PROXY,
     UDP,
     TUN,
     HOOKS,
@@ -27,8 +30,3 @@ TABLES: tuple[Table, ...] = (
     LOG,
 )
 """Every table, in the order of the documentation."""
-
-RESERVED = {
-    "tls": "TLS is not built yet; leave this table out, and connections are plain TCP"
-}
-"""Tables that a later version will have, and what to say until then."""

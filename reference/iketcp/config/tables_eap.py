@@ -18,6 +18,29 @@ _PASSWORD = refused(
     "variable with password_env"
 )
 
+PASSWORD_KEYS = (
+    Key(
+        "password_file",
+        path(),
+        "File whose contents are the password, in UTF-8, without the newline at "
+        "its end.",
+        roles=_INITIATOR,
+    ),
+    Key(
+        "password_env",
+        text("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable"),
+        "Environment variable that holds the password.",
+        roles=_INITIATOR,
+    ),
+    Key(
+        "password",
+        _PASSWORD,
+        "Refused, with a sentence that says where secrets belong.",
+        roles=_INITIATOR,
+    ),
+)
+"""Where an initiator has a password from."""
+
 EAP = Table(
     "eap",
     "EAP, by which the initiator proves who it is: used where an initiator says "
@@ -47,25 +70,7 @@ EAP = Table(
             "The user's name. Unset: the identity of `[local]`.",
             roles=_INITIATOR,
         ),
-        Key(
-            "password_file",
-            path(),
-            "File whose contents are the password, in UTF-8, without the newline at "
-            "its end.",
-            roles=_INITIATOR,
-        ),
-        Key(
-            "password_env",
-            text("[A-Za-z_][A-Za-z0-9_]*", "the name of an environment variable"),
-            "Environment variable that holds the password.",
-            roles=_INITIATOR,
-        ),
-        Key(
-            "password",
-            _PASSWORD,
-            "Refused, with a sentence that says where secrets belong.",
-            roles=_INITIATOR,
-        ),
+        *PASSWORD_KEYS,
         Key(
             "users_file",
             path(),

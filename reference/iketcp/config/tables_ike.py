@@ -125,8 +125,9 @@ LOCAL = Table(
         ),
         Key(
             "port",
-            _PORT,
-            "TCP port to listen on. An initiator connects from any free port.",
+            words_or({"none": None}, _PORT),
+            'TCP port to listen on without TLS; "none" where `[tls]` has the only '
+            "one. An initiator connects from any free port.",
             default=4500,
             roles=_RESPONDER,
         ),

@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from iketcp.config.issuing import write_certificates
 from iketcp.config.secret_files import make_secret_file
-from iketcp.demo.certificates import write_certificates
 from iketcp.demo.scenery import EAST, SITES, WEST
 from iketcp.errors import ConfigurationError
 

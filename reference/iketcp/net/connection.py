@@ -58,6 +58,21 @@ class Connection(Protocol):
         """Break off when the peer's stack takes nothing for so long."""
         ...
 
+    def handshake(self, timeout_seconds: float | None = None) -> bool:
+        """Do what has to come before octets; owner thread only; at once without TLS.
+
+        Returns
+        -------
+        bool
+            False when told to stop.
+
+        Raises
+        ------
+        ConnectionBroken
+            It failed, or took too long.
+        """
+        ...
+
     def send(self, octets: bytes, droppable: bool) -> bool:
         """Send whole frames, or queue them; never blocks; False if refused."""
         ...

@@ -12,10 +12,15 @@ CIPHERS_12 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 """Suites of TLS 1.2 with forward secrecy and AEAD; those of TLS 1.3 are OpenSSL's."""
 
 
+_NOT_TLS = frozenset({"wrong version number", "http request", "https proxy request"})
+"""OpenSSL's words for records that are none."""
+
+
 def said(error: SSL.Error) -> str:
-    """Say in OpenSSL's words what failed, if it says anything; they are its own."""
+    """Say what failed, if OpenSSL says anything, and mostly in its own words."""
     queue = error.args[0] if error.args and isinstance(error.args[0], list) else []
-    return str(queue[0][-1]) if queue else ""
+    words = str(queue[0][-1]) if queue else ""
+    return "what comes is not TLS" if words in _NOT_TLS else words
 
 
 def alternative_names(

@@ -169,6 +169,10 @@ class TcpConnection:
         with contextlib.suppress(OSError):  # it is over already
             set_user_timeout(self._socket, seconds)
 
+    def handshake(self, timeout_seconds: float | None = None) -> bool:
+        """Do nothing: without TLS octets may come at once."""
+        return True
+
     # --- sending: any thread ------------------------------------------------------
 
     def send(self, octets: bytes, droppable: bool) -> bool:

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from OpenSSL import SSL, crypto
 
 from iketcp.errors import ConfigurationError
-from iketcp.net.openssl import CIPHERS_12, alternative_names
+from iketcp.net.openssl import CIPHERS_12, alternative_names, said
 from iketcp.net.tcp_connection import TcpConnection
 from iketcp.net.tls_connection import TlsConnection
 from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
@@ -42,7 +42,7 @@ class TlsServer:
     Raises
     ------
     ConfigurationError
-        The key does not belong to the certificate, or there is no suite to speak.
+        OpenSSL refuses key or certificate, or there is no suite to speak.
 
     Source: RFC 9329 App. A
     """
@@ -54,12 +54,12 @@ class TlsServer:
             context.use_certificate(identity.certificates[0])
             context.use_privatekey(identity.private_key)
             context.check_privatekey()
+            for certificate in identity.certificates[1:]:
+                context.add_extra_chain_cert(certificate)
         except SSL.Error as error:
             raise ConfigurationError(
-                "the private key for TLS does not belong to the certificate"
+                f"OpenSSL refuses the certificate or key for TLS: {said(error)}"
             ) from error
-        for certificate in identity.certificates[1:]:
-            context.add_extra_chain_cert(certificate)
         if options.alpn:
             ours = tuple(name.encode() for name in options.alpn)
             context.set_alpn_select_callback(lambda _, theirs: _choose(ours, theirs))

@@ -121,10 +121,11 @@ class TlsConnection:
 
     # --- the handshake ----------------------------------------------------------------
 
-    def handshake(self, timeout_seconds: float) -> bool:
-        """Do the handshake and wait for its end; owner thread only.
+    def handshake(self, timeout_seconds: float | None = None) -> bool:
+        """Do the handshake, unless it is done, and wait for its end; owner thread only.
 
-        A server need not: its handshake takes place while it waits for octets.
+        Who only waits for octets need not: the handshake takes place meanwhile. Without
+        ``timeout_seconds`` somebody else has to call :meth:`stop` in time.
 
         Returns
         -------
@@ -138,8 +139,10 @@ class TlsConnection:
 
         Source: RFC 9329 App. B.1
         """
-        deadline = time.monotonic() + timeout_seconds
-        self._open(b"")
+        deadline = None
+        if timeout_seconds is not None:
+            deadline = time.monotonic() + timeout_seconds
+        self._opened += self._open(b"")
         while not self._is_shaken:
             try:
                 records = self._carrier.wait_and_receive(deadline=deadline)

@@ -53,6 +53,7 @@ def status(peer: Peer) -> dict[str, Any]:
                 octets_out=connection.octets_out,
                 queued_octets=connection.queue_depth,
                 dropped_batches=connection.dropped_batches,
+                protection=connection.protection,
             )
     inward, outward = peer.rates.bits_per_second()
     return {

@@ -18,10 +18,13 @@ from typing import Any
 from iketcp.effects import IkeSaClosed
 from iketcp.errors import IketcpError
 from iketcp.ike.nat_detection import IpAddress
+from iketcp.net.connection import Connection
 from iketcp.net.socket_options import new_flow_label
-from iketcp.net.tcp import ConnectionBroken, TcpConnection, connect, resolve_host
+from iketcp.net.tcp import ConnectionBroken, resolve_host
 from iketcp.net.wake import Wake
+from iketcp.peers.dialer import Dialer
 from iketcp.peers.peer import Peer
+from iketcp.peers.ways import Ways
 
 Addresses = tuple[IpAddress, ...]
 
@@ -40,6 +43,11 @@ class Initiator(Peer):
         super().__init__(*arguments, **named)
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
 
+    def _prepare(self) -> None:
+        self._ways = Ways(self.configuration)
+        log_key = self._reports.tls_key_log
+        self._dialer = Dialer(self.configuration, self._leaving, log_key)
+
     def _open(self) -> None:
         if self.configuration.transport.protocol == "udp":
             self._open_datagrams()
@@ -53,6 +61,7 @@ class Initiator(Peer):
             self._wishes.notify_all()
 
     def _close_openers(self) -> None:
+        self._dialer.stop()
         with self._wishes:
             self._wishes.notify_all()
 
@@ -112,7 +121,16 @@ class Initiator(Peer):
             return False
         with self._wishes:
             self._wished_delay = None  # whoever wished for a connection has one
-        self.run_connection(connection, is_tcp_originator=True)
+        # where there is another way, a silent peer is not waited for without end
+        patience = self.configuration.transport.connect_timeout_seconds
+        was_heard = self.run_connection(
+            connection,
+            is_tcp_originator=True,
+            patience_seconds=patience if self._ways.are_several else None,
+        )
+        self._dialer.ended(connection)
+        if not was_heard:
+            self._ways.failed()
         return True
 
     def _next_wish(self) -> float | None:
@@ -125,40 +143,33 @@ class Initiator(Peer):
             return None if self.is_stopping else delay
 
     def _next_address(self) -> IpAddress | None:
-        """Take the peer's addresses in turn, one an attempt; ``None`` when stopping.
+        """Take the peer's addresses in turn, or its proxy's; ``None`` when stopping.
 
         Raises
         ------
         ConnectionBroken
             There is none; another attempt may succeed.
         """
-        addresses = self._look_up(self.configuration.remote.address or "")
+        addresses = self._look_up(self._dialer.host)
         if addresses is None:
             return None
         address = addresses[self._attempt % len(addresses)]
         self._attempt += 1
         return address
 
-    def _connect(self, address: IpAddress) -> TcpConnection | None:
-        """Connect to one address of the peer's; ``None`` when stopping.
+    def _connect(self, address: IpAddress) -> Connection | None:
+        """Connect to one address, on the way whose turn it is; ``None`` when stopping.
 
         Raises
         ------
         ConnectionBroken
             No connection; another attempt may succeed.
         """
-        options = self.configuration
-        transport = options.transport
-        return connect(
-            address,
-            options.remote.port,
-            transport.connect_timeout_seconds,
-            local_address=options.local.address,
-            stop=self._leaving,
-            dscp=transport.dscp,
-            queue_limit=transport.send_queue_octets,
-            flow_label=self._flow_label,
-        )
+        try:
+            return self._dialer.dial(address, self._ways.next, self._flow_label)
+        except ConnectionBroken:
+            self._ways.failed()
+            raise
 
     def _look_up(self, host: str) -> Addresses | None:
         """Find the peer's addresses, of our family if we connect from a given one.

@@ -1,4 +1,4 @@
-"""The TCP connections of a peer: who may send on which, and in what order.
+"""The connections of a peer: who may send on which, and in what order.
 
 Any thread may send on any connection, but not at any moment. The stream prefix comes
 first, and a message must not overtake the answer that makes sense of it: nothing is
@@ -18,11 +18,11 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from iketcp.effects import ConnectionId, Effect, Transmit
-from iketcp.net.tcp import TcpConnection
+from iketcp.net.connection import Connection
 
 
 class _Line(NamedTuple):
-    connection: TcpConnection
+    connection: Connection
     turn: threading.Lock
 
 
@@ -31,15 +31,15 @@ class Lines:
 
     Attributes
     ----------
-    open : dict[ConnectionId, TcpConnection]
+    open : dict[ConnectionId, Connection]
         Those that have begun.
     """
 
     def __init__(self) -> None:
-        self.open: dict[ConnectionId, TcpConnection] = {}
+        self.open: dict[ConnectionId, Connection] = {}
         self._lines: dict[ConnectionId, _Line] = {}
 
-    def add(self, id: ConnectionId, connection: TcpConnection) -> None:
+    def add(self, id: ConnectionId, connection: Connection) -> None:
         """Note a connection before the endpoint hears of it."""
         self._lines[id] = _Line(connection, threading.Lock())
 
@@ -48,7 +48,7 @@ class Lines:
         self.open.pop(id, None)
         self._lines.pop(id, None)
 
-    def all(self) -> list[tuple[ConnectionId, TcpConnection]]:
+    def all(self) -> list[tuple[ConnectionId, Connection]]:
         """Every connection, also those about to begin."""
         return [(id, line.connection) for id, line in list(self._lines.items())]
 

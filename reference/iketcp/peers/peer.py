@@ -10,11 +10,11 @@ Source: RFC 9329 §6
 
 from __future__ import annotations
 
-import contextlib
 import select
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
@@ -39,16 +39,19 @@ from iketcp.effects import (
 from iketcp.endpoint import Endpoint
 from iketcp.environment import Clock, Entropy
 from iketcp.errors import EnvironmentProblem, IketcpError
-from iketcp.ike.nat_detection import Path
+from iketcp.net.connection import Connection
 from iketcp.net.system import SystemClock, SystemEntropy
-from iketcp.net.tcp import ConnectionBroken, TcpConnection
+from iketcp.net.tcp import ConnectionBroken
 from iketcp.net.wake import Wake
 from iketcp.peers.crash_secret import read_crash_secret
 from iketcp.peers.datagrams import Datagrams, datagram_policy
+from iketcp.peers.feed import Feed, Surroundings
+from iketcp.peers.fitting import Fitting
 from iketcp.peers.hooks import Hooks
 from iketcp.peers.limits import mapping_policy
 from iketcp.peers.lines import Lines
 from iketcp.peers.rates import Rates
+from iketcp.peers.reports import Reports
 from iketcp.peers.sinks import KeyLog, Sink
 from iketcp.peers.threads import ThreadGroup, describe_surprise
 from iketcp.peers.tunnel import Tunnel
@@ -78,6 +81,8 @@ class Peer(ABC):
     ------
     EnvironmentProblem
         No tunnel device, no privilege, no descriptor, no ``crash_secret_file``.
+    ConfigurationError
+        OpenSSL has no TLS as the configuration wants it.
     """
 
     def __init__(
@@ -107,8 +112,9 @@ class Peer(ABC):
         self.rates = Rates()
         self._lines = Lines()
         self.connections = self._lines.open
-        self._sinks = tuple(sinks)
-        self._key_log = key_log
+        self._reports = Reports(sinks, key_log, self.clock)
+        self.tell = self._reports.tell
+        self._complain = self._reports.complain
         # Reading waits until a delivered batch is through: the machine answers what it
         # is given, and its answers (TCP acknowledgments) then come as one batch too.
         self._device_turn = threading.Lock()
@@ -122,21 +128,22 @@ class Peer(ABC):
         self._stop_lock = threading.RLock()
         self._is_stopped = False
         self._is_hurried = False
-        with contextlib.ExitStack() as undo:
-            self._leaving = self._make_wake(undo)  # no new connections, nor sessions
-            self._parted = self._make_wake(undo)  # the good-bye is over
-            self._stop = self._make_wake(undo)  # every thread ends
-            self._timer_wake = self._make_wake(undo)
+        with ExitStack() as undo:
+            self._leaving = undo.enter_context(
+                closing(Wake())
+            )  # no new connections, nor sessions
+            self._parted = undo.enter_context(closing(Wake()))  # the good-bye is over
+            self._stop = undo.enter_context(closing(Wake()))  # every thread ends
+            self._timer_wake = undo.enter_context(closing(Wake()))
+            self._prepare()
             self.tunnel = Tunnel(configuration)
             self._hooks = Hooks(configuration, self.tunnel.describe, self._complain)
+            self._fitting = Fitting(self.tunnel, self._hooks, self._reports)
             self._close_wakes = undo.pop_all().close
         self.started_at = self.clock.now()
 
-    @staticmethod
-    def _make_wake(undo: contextlib.ExitStack) -> Wake:
-        wake = Wake()
-        undo.callback(wake.close)
-        return wake
+    def _prepare(self) -> None:
+        """Make what a role needs before it starts; nothing by default."""
 
     # --- life -------------------------------------------------------------------------
 
@@ -153,7 +160,7 @@ class Peer(ABC):
         try:
             self.tunnel.start()
             self._open()
-            self._trace_tunnel()
+            self._fitting.trace()
             self._threads.spawn("timer", self._run_timer)
             self._threads.spawn("tunnel", self._run_tunnel)
             if self._hooks.is_wanted:
@@ -308,11 +315,11 @@ class Peer(ABC):
             case IkeSaClosed():
                 self._sa_closed(effect)
             case IkeKeysDerived():
-                self._log_keys(lambda log: log.ike_keys(effect))
+                self._reports.log_keys(lambda log: log.ike_keys(effect))
             case ChildSaInstalled() | ConfigurationAssigned():
                 self._fit_tunnel(effect)
             case ChildSaRemoved():
-                self._hooks.child_removed(effect.parameters)
+                self._fitting.child_removed(effect.parameters)
             case _:
                 pass
 
@@ -328,26 +335,9 @@ class Peer(ABC):
     def _fit_tunnel(self, effect: ChildSaInstalled | ConfigurationAssigned) -> None:
         """Put addresses, routes and MTU in place; a refusal ends the peer."""
         try:
-            if isinstance(effect, ConfigurationAssigned):
-                self.tunnel.assign(effect)
-                return
-            path = effect.path
-            local, remote = str(path.local_address), str(path.remote_address)
-            self._log_keys(lambda log: log.child_keys(effect.parameters, local, remote))
-            if self.tunnel.child_installed(effect, path):
-                self._trace_tunnel()
-            self._hooks.child_installed(effect)
+            self._fitting.fit(effect)
         except IketcpError as error:
             self._fail(str(error))
-
-    def _log_keys(self, write: Callable[[KeyLog], None]) -> None:
-        if self._key_log is None:
-            return
-        try:
-            write(self._key_log)
-        except OSError as error:
-            self._key_log = None
-            self._complain(f"keys are no longer written: {error}")
 
     def _fail(self, reason: str) -> None:
         """Note what keeps this peer from going on, and tell whoever waits."""
@@ -368,28 +358,6 @@ class Peer(ABC):
         """Why this peer cannot go on, or ``None`` while it can."""
         return self._ended_reason
 
-    def tell(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Tell every sink of an event; one that fails is told of nothing more."""
-        now = self.clock.now()
-        for sink in self._sinks:
-            try:
-                sink(now, kind, fields)
-            except Exception as error:  # a log is not worth a tunnel
-                self._sinks = tuple(s for s in self._sinks if s is not sink)
-                text = f"a log is given up: {describe_surprise(error)}"
-                self._complain(text)
-
-    def _complain(self, sentence: str) -> None:
-        self.tell("problem", {"text": sentence})
-
-    def _trace_tunnel(self) -> None:
-        fields: dict[str, object] = {
-            "name": self.tunnel.device.name,
-            "mtu": self.tunnel.mtu,
-            "addresses": list(self.tunnel.addresses),
-        }
-        self.tell("tunnel-device", fields)
-
     # --- threads ----------------------------------------------------------------------
 
     def _new_id(self) -> ConnectionId:
@@ -398,20 +366,37 @@ class Peer(ABC):
             return ConnectionId(self._last_id)
 
     def run_connection(
-        self, connection: TcpConnection, is_tcp_originator: bool
-    ) -> None:
-        """Thread body: feed the endpoint from one connection until it ends."""
-        id = self._new_id()
-        local, remote = connection.local_address, connection.remote_address
-        path = Path(local.address, local.port, remote.address, remote.port)
+        self,
+        connection: Connection,
+        is_tcp_originator: bool,
+        patience_seconds: float | None = None,
+    ) -> bool:
+        """Thread body: feed the endpoint from one connection until it ends.
+
+        Parameters
+        ----------
+        patience_seconds : float or None
+            How long to wait until the peer says anything at all; ``None``: for ever.
+
+        Returns
+        -------
+        bool
+            Whether a valid message came.
+        """
+        id, options = self._new_id(), self.configuration.transport
+        around = Surroundings(
+            self.endpoint, self.clock, self._lines, self.execute, self.tell
+        )
+        feed = Feed(id, connection, around)
         self._lines.add(id, connection)
-        connection.give_up_after(self.configuration.transport.user_timeout_seconds)
-        reason = "closed by us"
+        connection.give_up_after(options.user_timeout_seconds)
+        reason, stream = "closed by us", None
         try:
             # stop() looks for connections after it has begun to leave: whichever of us
             # comes second sees the other.
             if not self.is_stopping:
-                reason = self._feed(id, path, connection, is_tcp_originator)
+                stream = feed.begin(is_tcp_originator, options.path_mtu)
+                reason = feed.run(patience_seconds)
         except ConnectionBroken as error:
             reason = str(error)
         except Exception as error:  # must not end what other connections carry
@@ -423,31 +408,7 @@ class Peer(ABC):
             self.rates.connection_ended(connection)
             lost = self.endpoint.connection_lost(id, reason, self.clock.now())
             self.execute(lost)
-
-    def _feed(
-        self,
-        id: ConnectionId,
-        path: Path,
-        connection: TcpConnection,
-        is_tcp_originator: bool,
-    ) -> str:
-        """Hand what one connection delivers to the endpoint; returns why it ended."""
-        path_mtu = min(connection.path_mtu, self.configuration.transport.path_mtu)
-        now = self.clock.now()
-        opened = partial(
-            self.endpoint.connection_opened, id, path, is_tcp_originator, now, path_mtu
-        )
-        effects = self._lines.begin(id, opened)
-        if id not in self.endpoint.tables.streams:
-            connection.close(graceful=False)  # refused: not worth a moment's wait
-        self.execute(effects)
-        while (octets := connection.wait_and_receive()) is not None:
-            if not octets:
-                return "closed by the peer"
-            now = self.clock.now()
-            received = partial(self.endpoint.octets_received, id, octets, now)
-            self.execute(self._lines.take(id, received))
-        return "closed by us"
+        return stream is not None and stream.connection.was_heard
 
     def _run_tunnel(self) -> None:
         """Thread body: seal what the machine sends into the tunnel device."""

@@ -1,15 +1,23 @@
 """The responder: listens, and gives every TCP connection a thread, all of UDP one.
 
-Source: RFC 9329 §2
+On a port with TLS its handshake takes place in that thread. It is part of what a
+stranger may do: counted and timed like everything before a first valid message
+[9329-6.1-idle].
+
+Source: RFC 9329 §2, RFC 9329 App. A
 Source: RFC 9329 §6.1
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from iketcp.errors import EnvironmentProblem
+from iketcp.net.connection import Connection
 from iketcp.net.tcp import Listener, SocketAddress, TcpConnection
+from iketcp.net.tls import TlsServer
 from iketcp.peers.peer import Peer
 
 
@@ -19,7 +27,17 @@ class Responder(Peer):
     Source: RFC 9329 §2, RFC 7296 §2.11
     """
 
-    _listener: Listener | None = None
+    _plain: Listener | None = None
+    _tls: Listener | None = None
+
+    def _prepare(self) -> None:
+        options = self.configuration.tls
+        if options is not None:
+            assert options.identity is not None  # invariant: a responder's has it
+            log_key = self._reports.tls_key_log
+            self._tls_server = TlsServer(
+                options.identity, replace(options.options, log_key=log_key)
+            )
 
     def _open(self) -> None:
         options = self.configuration
@@ -29,31 +47,68 @@ class Responder(Peer):
                 self.tell("listening", {"address": str(address), "protocol": "udp"})
             self.endpoint.datagrams.takes_first = True
             return
-        self._listener = Listener(
+        if options.local.port is not None:
+            self._plain = self._listen(options.local.port)
+            self.tell("listening", {"address": str(self._plain.address)})
+            self._accept_on("accept", self._plain, lambda carrier: carrier)
+        if options.tls is not None:
+            self._tls = self._listen(options.tls.port)
+            where = str(self._tls.address)
+            self.tell("listening", {"address": where, "protocol": "tls"})
+            self._accept_on("accept-tls", self._tls, self._tls_server.wrap)
+
+    def _listen(self, port: int) -> Listener:
+        options = self.configuration
+        return Listener(
             options.local.address,
-            options.local.port,
+            port,
             dscp=options.transport.dscp,
             queue_limit=options.transport.send_queue_octets,
         )
-        self.tell("listening", {"address": str(self._listener.address)})
-        self._threads.spawn("accept", partial(self._run_accept, self._listener))
+
+    def _accept_on(
+        self,
+        name: str,
+        listener: Listener,
+        wrap: Callable[[TcpConnection], Connection],
+    ) -> None:
+        self._threads.spawn(name, partial(self._run_accept, listener, wrap))
 
     @property
     def address(self) -> SocketAddress:
-        """Where it listens, with the real port: over UDP, that of IKE alone."""
+        """Where it listens, with the real port: over UDP, that of IKE alone.
+
+        Raises
+        ------
+        LookupError
+            It has not started, or only TLS is spoken.
+        """
         if self.datagrams is not None:
             return self.datagrams.sockets.addresses[0]
-        if self._listener is None:
-            raise LookupError("not started")
-        return self._listener.address
+        return _address_of(self._plain)
 
-    def _run_accept(self, listener: Listener) -> None:
+    @property
+    def tls_address(self) -> SocketAddress:
+        """Where it speaks TLS, with the real port.
+
+        Raises
+        ------
+        LookupError
+            It has not started, or no TLS is spoken.
+        """
+        return _address_of(self._tls)
+
+    def _run_accept(
+        self, listener: Listener, wrap: Callable[[TcpConnection], Connection]
+    ) -> None:
         """Thread body: one new thread for each connection."""
-        while (connection := listener.accept()) is not None:
-            self._serve(connection)
+        while (carrier := listener.accept()) is not None:
+            self._serve(wrap(carrier))
 
-    def _serve(self, connection: TcpConnection) -> None:
-        body = partial(self.run_connection, connection, False)
+    def _serve(self, connection: Connection) -> None:
+        def body() -> None:
+            self.run_connection(connection, is_tcp_originator=False)
+
         try:
             self._threads.spawn("connection", body)
         except EnvironmentProblem as error:
@@ -62,5 +117,12 @@ class Responder(Peer):
 
     def _close_openers(self) -> None:
         self.endpoint.datagrams.takes_first = False
-        if self._listener is not None:
-            self._listener.close()
+        for listener in (self._plain, self._tls):
+            if listener is not None:
+                listener.close()
+
+
+def _address_of(listener: Listener | None) -> SocketAddress:
+    if listener is None:
+        raise LookupError("nobody listens there")
+    return listener.address

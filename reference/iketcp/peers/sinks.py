@@ -111,8 +111,8 @@ class KeyLog:
     Parameters
     ----------
     folder : Path
-        Receives ``ikev2_decryption_table`` and ``esp_sa``, readable by their owner
-        only.
+        Receives ``ikev2_decryption_table`` and ``esp_sa`` and, once there is TLS,
+        ``tls_secrets``, readable by their owner only.
 
     Raises
     ------
@@ -124,6 +124,7 @@ class KeyLog:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._ike = folder / "ikev2_decryption_table"
         self._esp = folder / "esp_sa"
+        self._tls = folder / "tls_secrets"
         self._lock = threading.Lock()
         self._append(self._ike)
         self._append(self._esp)
@@ -166,6 +167,10 @@ class KeyLog:
             parameters.integrity_key_out,
         )
         self._append(self._esp, inbound, outbound)
+
+    def tls_secret(self, line: bytes) -> None:
+        """Add a secret of TLS, in NSS's key log format (``SSLKEYLOGFILE``)."""
+        self._append(self._tls, line.decode("ascii"))
 
     def _append(self, path: Path, *lines: str | None) -> None:
         """Append lines; what Wireshark has no name for comes as ``None``.
