@@ -1,5 +1,6 @@
 """TLS around TCP connections, over real loopback sockets. RFC 9329 App. A, App. B."""
 
+import gc
 import threading
 
 import pytest
@@ -125,6 +126,20 @@ def test_a_session_is_resumed(version: str) -> None:
             assert (made.is_resumed, accepted.is_resumed) == (is_resumed, is_resumed)
             assert made.protection.endswith("resumed") is is_resumed
             us.remember(made)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_session_outlives_a_connection_that_breaks(version: str) -> None:
+    """[9329-A-resume]: also when nothing of that connection is left, as after a cut."""
+    us, them = client(**VERSIONS[version]), server()
+    for is_resumed in (False, True, True):
+        with tls_pair(us, them) as (made, accepted, _):
+            accepted_octets(accepted, made)
+            assert made.is_resumed is is_resumed
+            made.abort()
+            us.remember(made)
+        del made, accepted
+        gc.collect()
 
 
 def test_a_server_that_has_forgotten_begins_anew() -> None:

@@ -262,6 +262,12 @@ class TlsConnection:
         self._carrier.close(graceful)
 
     def abort(self) -> None:
-        """Break the connection off with RST."""
-        self._is_closed = True
+        """Break the connection off with RST; its session may be resumed all the same.
+
+        Source: RFC 9329 App. B.3
+        """
+        with self._lock:
+            self._is_closed = True
+            # or OpenSSL takes a session that ends without close_notify for spoilt
+            self._tls.set_shutdown(SSL.SENT_SHUTDOWN)
         self._carrier.abort()
