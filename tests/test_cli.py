@@ -575,6 +575,15 @@ def test_tables() -> None:
     assert rendered(ANSWER) == GOLDEN
 
 
+def test_the_protection_of_a_connection_is_shown() -> None:
+    """Where there is TLS, with its version. RFC 9329 App. A."""
+    protection = "TLSv1.3 TLS_AES_256_GCM_SHA384"
+    connections = [{**c, "protection": protection} for c in ANSWER["connections"]]
+    text = rendered({**ANSWER, "connections": connections})
+    assert text.count("│ current ") == 1
+    assert text.count("│ TLSv1.3 ") == 4
+
+
 def test_an_error_is_no_table() -> None:
     """A peer that does not understand says so."""
     with pytest.raises(EnvironmentProblem, match="the peer answers: no"):

@@ -173,9 +173,7 @@ def _child_table(entries: list[dict[str, Any]]) -> Table:
 
 
 def _connection_table(entries: list[dict[str, Any]]) -> Table:
-    table = _table(
-        "TCP connections", "id", "local", "remote", "TLS", "state", "in", "out"
-    )
+    table = _table("TCP connections", "id", "local", "remote", "state", "in", "out")
     for entry in entries:
         state = "current" if entry["is_current"] else "not current"
         if not entry["has_prefix"]:
@@ -184,11 +182,12 @@ def _connection_table(entries: list[dict[str, Any]]) -> Table:
             state = "half-open"
         if (left := entry["closes_in_seconds"]) is not None:
             state += f", closes in {left:.0f} s"
+        if protection := entry.get("protection"):
+            state += f"\n{protection}"
         table.add_row(
             str(entry["connection"]),
             entry["local"],
             entry["remote"],
-            entry.get("protection", "") or "no",
             state,
             _size(entry.get("octets_in", 0)),
             _size(entry.get("octets_out", 0)),
