@@ -65,6 +65,7 @@ def test_the_way_is_given(is_split: bool) -> None:
     ("answer", "words"),
     [
         (b"HTTP/1.1 407 Proxy Authentication Required\r\n\r\n", r"\(407\)"),
+        (b"HTTP/1.0 401 Unauthorized\r\n\r\n", r"password \(401\)"),
         (b"HTTP/1.0 403 Forbidden\r\n\r\n", "403 Forbidden"),
         (b"HTTP/1.1 302 Found\r\nLocation: http://x/\r\n\r\n", "302 Found"),
         (b"SSH-2.0-x\r\n\r\n", "does not answer in HTTP"),

@@ -19,6 +19,8 @@ MAX_ANSWER = 16384
 
 _END = b"\r\n\r\n"
 _MAX_SHOWN = 60
+_UNAUTHORIZED = ("401", "407")
+"""The second one is meant; some proxies say the first where a password is wrong."""
 
 
 class ProxyRefused(ConnectionBroken):
@@ -116,7 +118,7 @@ def _check(head: bytes) -> None:
         or not status.isdigit()
     ):
         raise ProxyRefused("the proxy does not answer in HTTP")
-    if status == "407":
-        raise ProxyRefused("the proxy wants another user name or password (407)")
+    if status in _UNAUTHORIZED:
+        raise ProxyRefused(f"the proxy wants another user name or password ({status})")
     if not status.startswith("2"):
         raise ProxyRefused(f"the proxy refuses: {rest.strip()!r}")

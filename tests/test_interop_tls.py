@@ -1,0 +1,303 @@
+"""TLS and web proxies of others between two peers: OpenSSL, stunnel, tinyproxy.
+
+The stage is that of :mod:`test_tunnel_namespaces`. In every scene a whole tunnel comes
+up through the other program, answers pings and carries a transfer unharmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from iketcp.config.issuing import write_tls_files
+from namespaces import require_or_skip
+from peer_support import PATIENCE_SECONDS, Process, die_with_parent, eventually
+from test_tunnel_namespaces import (
+    INITIATOR,
+    INNER_EAST,
+    OUTER,
+    POOL,
+    RESPONDER,
+    SITE,
+    Stage,
+    ended,
+    on_stage,
+    ping,
+    transfer,
+)
+
+OCTETS = 4 << 20
+SERVER_TLS = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+CLIENT_TLS = '[tls]\nca = "ca.pem"\n'
+HERE = ("127.0.0.1", 4500)
+EAST, WEST = OUTER[4], "192.0.2.1"
+
+
+def needs(program: str) -> None:
+    """Skip without a program, except in CI."""
+    found = shutil.which(program, path="/usr/bin:/usr/sbin:/bin") is not None
+    require_or_skip(found, f"there is no {program} program")
+
+
+@contextlib.contextmanager
+def program(
+    built: Stage,
+    *command: object,
+    is_east: bool = False,
+    end: socket.socket | None = None,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program on the stage; with ``end``, it reads and writes there."""
+
+    def start() -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [str(word) for word in command],
+            stdin=subprocess.DEVNULL if end is None else end,
+            stdout=subprocess.DEVNULL if end is None else end,
+            stderr=(built.folder / "program.log").open("ab"),
+            cwd=built.folder,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  (one call, no lock)
+        )
+
+    running = built.in_the_east(start) if is_east else start()
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.wait()
+
+
+def listens(built: Stage, address: str, port: int, is_east: bool = False) -> None:
+    """Wait until somebody takes connections."""
+
+    def is_taken() -> bool:
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.connect((address, port))
+            return True
+        return False
+
+    look: Callable[[], bool] = is_taken
+    if is_east:
+        look = lambda: bool(built.in_the_east(is_taken))  # noqa: E731
+    eventually(look, f"a listener on port {port}")
+
+
+def responder(built: Stage, more: str = "", local: str = "") -> Process:
+    """Start the responder in the east."""
+    text = RESPONDER.format(local_ts=SITE, pool=POOL)
+    return built.start("responder", text.replace("[ike]", f"{local}[ike]", 1) + more)
+
+
+def initiator(built: Stage, address: str, more: str = "") -> Process:
+    """Start the initiator in the west; it has the tunnel when this returns."""
+    text = INITIATOR.format(address=address, remote_ts=SITE, ike="", tun="")
+    return built.start("initiator", text + more)
+
+
+def carries(built: Stage, west: Process, east: Process) -> None:
+    """Use the tunnel, and end it in order."""
+    octets = random.Random(9329).randbytes(OCTETS)
+    for address in INNER_EAST.values():
+        ping(address)
+    arrived = transfer(built, INNER_EAST[4], octets)
+    assert arrived == hashlib.sha256(octets).hexdigest()
+    ended(west, signal.SIGTERM)
+    east.wait_for("ike-sa-closed", reason="deleted by the peer")
+    ended(east, signal.SIGTERM)
+
+
+def certificates(built: Stage) -> Path:
+    """Make a CA and a certificate for whoever ends TLS."""
+    write_tls_files(built.folder, ["gw.example", EAST, OUTER[6], "127.0.0.1"])
+    return built.folder
+
+
+# --- OpenSSL --------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def handed_over(built: Stage, *command: object) -> Iterator[None]:
+    """Accept one connection, and let a program read and write there."""
+    is_over = threading.Event()
+
+    def serve() -> None:
+        listener.settimeout(PATIENCE_SECONDS)
+        accepted, _ = listener.accept()
+        with accepted, program(built, *command, end=accepted):
+            is_over.wait()  # a program dies with the thread that started it
+
+    with socket.create_server(HERE) as listener, ThreadPoolExecutor() as pool:
+        serving = pool.submit(serve)
+        try:
+            yield
+        finally:
+            is_over.set()
+        serving.result()
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+@on_stage
+def test_openssl_s_client(built: Stage, version: str) -> None:
+    """OpenSSL's client brings a plain initiator to a responder with TLS."""
+    needs("openssl")
+    certificates(built)
+    east = responder(built, SERVER_TLS)
+    command = f"openssl s_client -quiet {version} -connect {EAST}:443 -CAfile ca.pem"
+    checks = "-verify_return_error -verify_hostname gw.example -servername gw.example"
+    with handed_over(built, *command.split(), *checks.split()):
+        west = initiator(built, HERE[0])
+        carries(built, west, east)
+
+
+@on_stage
+def test_openssl_s_server(built: Stage) -> None:
+    """OpenSSL's server takes TLS from an initiator for a plain responder."""
+    needs("openssl")
+    certificates(built)
+    east = responder(built)
+    inner = built.in_the_east(lambda: socket.create_connection((EAST, 4500)))
+    command = "openssl s_server -quiet -accept 443 -naccept 1"
+    files = "-cert server.pem -key server.key"
+    with (
+        inner,
+        program(built, *command.split(), *files.split(), is_east=True, end=inner),
+    ):
+        eventually(lambda: is_listening(built, 443), "OpenSSL's server")
+        west = initiator(built, EAST, CLIENT_TLS)
+        carries(built, west, east)
+
+
+def is_listening(built: Stage, port: int) -> bool:
+    """Tell without a connection whether somebody listens in the east."""
+    table = built.in_the_east(lambda: Path("/proc/thread-self/net/tcp6").read_text())
+    table += built.in_the_east(lambda: Path("/proc/thread-self/net/tcp").read_text())
+    return any(
+        line.split()[1].endswith(f":{port:04X}") and line.split()[3] == "0A"
+        for line in table.splitlines()
+    )
+
+
+# --- stunnel --------------------------------------------------------------------------
+
+STUNNEL_SERVER = f"""\
+foreground = yes
+syslog = no
+[ike]
+accept = {EAST}:443
+connect = {EAST}:4500
+cert = server.pem
+key = server.key
+"""
+
+STUNNEL_CLIENT = f"""\
+foreground = yes
+syslog = no
+client = yes
+[ike]
+accept = 127.0.0.1:4500
+connect = {EAST}:443
+CAfile = ca.pem
+verifyChain = yes
+checkHost = gw.example
+"""
+
+
+@on_stage
+def test_stunnel_as_the_server(built: Stage) -> None:
+    """In front of a plain responder; the initiator speaks TLS."""
+    needs("stunnel")
+    certificates(built)
+    east = responder(built)
+    (built.folder / "stunnel.conf").write_text(STUNNEL_SERVER)
+    with program(built, "stunnel", "stunnel.conf", is_east=True):
+        eventually(lambda: is_listening(built, 443), "stunnel")
+        west = initiator(built, EAST, CLIENT_TLS)
+        carries(built, west, east)
+
+
+@on_stage
+def test_stunnel_as_the_client(built: Stage) -> None:
+    """Beside a plain initiator; the responder speaks nothing but TLS."""
+    needs("stunnel")
+    certificates(built)
+    east = responder(built, SERVER_TLS, 'port = "none"\n')
+    (built.folder / "stunnel.conf").write_text(STUNNEL_CLIENT)
+    with program(built, "stunnel", "stunnel.conf"):
+        listens(built, *HERE)
+        west = initiator(built, HERE[0])
+        carries(built, west, east)
+
+
+# --- tinyproxy ------------------------------------------------------------------------
+
+TINYPROXY = """\
+Port 8888
+Listen 192.0.2.2
+Timeout 600
+BasicAuth alice secret
+ConnectPort {port}
+"""
+
+
+@pytest.mark.parametrize("is_tls", [True, False])
+@on_stage
+def test_tinyproxy(built: Stage, is_tls: bool) -> None:
+    """A proxy that wants a password, and lets CONNECT go to one port only."""
+    needs("tinyproxy")
+    certificates(built)
+    east = responder(built, SERVER_TLS)
+    port = 443 if is_tls else 4500
+    (built.folder / "tinyproxy.conf").write_text(TINYPROXY.format(port=port))
+    (built.folder / "password").write_text("secret\n")
+    (built.folder / "password").chmod(0o600)
+    more = f'[proxy]\naddress = "{EAST}"\nport = 8888\n'
+    more += 'user = "alice"\npassword_file = "password"\n'
+    with program(built, "tinyproxy", "-d", "-c", "tinyproxy.conf", is_east=True):
+        eventually(lambda: is_listening(built, 8888), "tinyproxy")
+        west = initiator(built, EAST, more + (CLIENT_TLS if is_tls else ""))
+        carries(built, west, east)
+
+
+@pytest.mark.parametrize(
+    ("user", "words"),
+    [
+        ("bob", "the proxy wants another user name or password (401)"),
+        ("alice", "the proxy refuses: '403 Access violation'"),
+    ],
+)
+@on_stage
+def test_tinyproxy_refuses(built: Stage, user: str, words: str) -> None:
+    """By whom and by where to: in words, and tried again."""
+    needs("tinyproxy")
+    (built.folder / "tinyproxy.conf").write_text(TINYPROXY.format(port=22))
+    (built.folder / "password").write_text("secret\n")
+    (built.folder / "password").chmod(0o600)
+    more = f'[proxy]\naddress = "{EAST}"\nport = 8888\n'
+    more += f'user = "{user}"\npassword_file = "password"\n'
+    text = INITIATOR.format(address=EAST, remote_ts=SITE, ike="", tun="") + more
+    path = built.folder / "initiator.toml"
+    path.write_text(text)
+    with program(built, "tinyproxy", "-d", "-c", "tinyproxy.conf", is_east=True):
+        eventually(lambda: is_listening(built, 8888), "tinyproxy")
+        west = Process("initiator", "-c", path)
+        failed = west.wait_for("connect-failed", attempt=2)
+        assert failed["reason"] == f"{EAST} port 8888: {words}"
+        ended_unconnected(west)
+
+
+def ended_unconnected(west: Process) -> None:
+    """End an initiator that got nowhere, and says so."""
+    west.signal(signal.SIGTERM)
+    code, errors = west.end()
+    assert code == 0, errors
+    assert "Traceback" not in errors
