@@ -15,22 +15,28 @@ seconds.
 from __future__ import annotations
 
 import contextlib
+import functools
 import queue
 import socket
+import ssl
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import ip_address
+from pathlib import Path as FilePath
 from typing import Any
 from unittest import mock
 
+from certificate_factory import write_issued
+from iketcp.config import Configuration
 from iketcp.effects import ConnectionId, Effect, IkeSaEstablished, Trace
 from iketcp.endpoint.resume import install_session
 from iketcp.environment import ScriptedEntropy
 from iketcp.ike.exchanges.informational import CheckLiveness
 from iketcp.ike.nat_detection import IpAddress, Path
 from iketcp.net.connection import Connection
-from iketcp.net.tcp import SocketAddress, TcpConnection
+from iketcp.net.tcp import SocketAddress
 from iketcp.net.tun import MemoryTun
 from iketcp.peers import Initiator, Responder
 from iketcp.peers import peer as peer_module
@@ -57,6 +63,7 @@ from peer_support import (
     reset,
     responder_configuration,
 )
+from tls_support import CA, SERVER, initiator_tls, responder_tls
 
 NOWHERE = Path(ip_address("192.0.2.2"), 4500, ip_address("192.0.2.1"), 4500)
 
@@ -86,9 +93,9 @@ class SteppedClock:
 class Link:
     """The peer's end of a connection, and how far its thread has come."""
 
-    connection: TcpConnection
     octets_taken: int = -1
     """So many were read and acted upon when the thread last began to wait."""
+    octets_sent: int = 0
     is_ended: bool = False
 
 
@@ -108,20 +115,34 @@ class Observed:
         super().__init__(*arguments, **named)
 
     def run_connection(
-        self, connection: TcpConnection, is_tcp_originator: bool, **named: Any
+        self, connection: Connection, is_tcp_originator: bool, **named: Any
     ) -> bool:
         """Note when the thread waits for more, and when it ends."""
         ours, theirs = connection.local_address, connection.remote_address
-        link = Link(connection)
-        receive = connection.wait_and_receive
+        link = Link()
+        receive, send, taken = connection.wait_and_receive, connection.send, 0
 
         def note_and_receive(**how: Any) -> bytes | None:
-            self.note(link, octets_taken=connection.octets_in)
-            return receive(**how)
+            nonlocal taken
+            self.note(link, octets_taken=taken)
+            octets = receive(**how)
+            taken += len(octets or b"")
+            return octets
 
-        connection.wait_and_receive = note_and_receive  # type: ignore[assignment,method-assign]
+        def note_and_send(octets: bytes, droppable: bool) -> bool:
+            with self.moved:  # counted and sent in one
+                is_sent = send(octets, droppable)
+                link.octets_sent += len(octets) * is_sent
+            return is_sent
+
+        for name, wrapped in (
+            ("wait_and_receive", note_and_receive),
+            ("send", note_and_send),
+        ):
+            setattr(connection, name, wrapped)
         assert self.named is not None
-        connection.local_address, connection.remote_address = self.named
+        carrier = getattr(connection, "_carrier", connection)
+        carrier.local_address, carrier.remote_address = self.named
         self.links[(ours if is_tcp_originator else theirs).port] = link
         was_heard: bool = super().run_connection(  # type: ignore[misc]
             connection, is_tcp_originator, **named
@@ -145,6 +166,16 @@ class Observed:
             self.moved.notify_all()
 
 
+def to_port(configuration: Configuration, port: int) -> Configuration:
+    """The same, to another port of the peer's."""
+    tls = configuration.tls
+    return replace(
+        configuration,
+        remote=replace(configuration.remote, port=port),
+        tls=None if tls is None else replace(tls, port=port),
+    )
+
+
 class ObservedResponder(Observed, Responder):
     """A responder whose threads can be watched."""
 
@@ -157,25 +188,17 @@ class GatedInitiator(Observed, Initiator):
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self.gate: queue.SimpleQueue[int] = queue.SimpleQueue()
-        self.wishes_awaited = 0
         super().__init__(*arguments, **named)
 
     def _connect_after(self, delay_seconds: float) -> None:
         self.delays.append(delay_seconds)
         super()._connect_after(0.0)
 
-    def _next_wish(self) -> float | None:
-        with self.moved:
-            self.wishes_awaited += 1
-            self.moved.notify_all()
-        return super()._next_wish()
-
     def _connect(self, address: IpAddress) -> Connection | None:
         port = self.gate.get()
         if self.is_stopping:
             return None
-        remote = replace(self.configuration.remote, port=port)
-        self._ways = Ways(replace(self.configuration, remote=remote))
+        self._ways = Ways(to_port(self.configuration, port))
         return super()._connect(address)
 
     def _close_openers(self) -> None:
@@ -195,13 +218,21 @@ class Player(contextlib.ExitStack):
     piece : int or None
         Octets are sent in pieces of this size, each as a segment of its own; ``None``:
         all at once.
+    is_tls : bool
+        Everything is inside TLS.
     """
 
     def __init__(
-        self, group: Json, test: Json, version: int = 4, piece: int | None = None
+        self,
+        group: Json,
+        test: Json,
+        version: int = 4,
+        piece: int | None = None,
+        is_tls: bool = False,
     ) -> None:
         super().__init__()
         self._test = test
+        self._is_tls = is_tls
         self._version = version
         self._piece = piece
         self._is_originator: bool = group["isTcpOriginator"]
@@ -245,6 +276,10 @@ class Player(contextlib.ExitStack):
             configuration = responder_configuration(address)
             kind = ObservedResponder
         configuration = replace(configuration, ike=ike)
+        if self._is_tls and self._is_originator:
+            configuration = replace(configuration, tls=initiator_tls(port))
+        elif self._is_tls:
+            configuration = replace(configuration, tls=responder_tls())
         return kind(configuration, [self.told], entropy=self.draws, clock=self._clock)
 
     def _install(self, session: Json) -> None:
@@ -316,13 +351,16 @@ class Player(contextlib.ExitStack):
             sock, name = self._listener.accept()
             port = name[1]
         else:
-            address, listening = self.peer.address
+            peer = self.peer
+            address, listening = peer.tls_address if self._is_tls else peer.address
             where = (str(address), listening)
             sock = socket.create_connection(where, PATIENCE_SECONDS)
             port = sock.getsockname()[1]
-        self.enter_context(sock)
         sock.settimeout(PATIENCE_SECONDS)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._is_tls:
+            sock = wrapped(sock, is_server=self._is_originator)
+        self.enter_context(sock)
         self._sockets[id] = sock
         links = self.peer.links
         self._until(lambda: _has_begun(links.get(port)), f"connection {id}")
@@ -351,9 +389,10 @@ class Player(contextlib.ExitStack):
 
     def _fail(self) -> None:
         """Let an attempt to connect meet a port where nobody listens."""
-        before = self.peer.wishes_awaited
+        rounds, name = self.peer.rounds, "iketcp-originator"
+        before = rounds.get(name, 0)
         self.peer.gate.put(self._bound().getsockname()[1])
-        self._until(lambda: self.peer.wishes_awaited > before, "a failure")
+        self._until(lambda: rounds.get(name, 0) > before, "a failure")
 
     def _inject(self, packet: bytes) -> None:
         rounds = self.peer.rounds
@@ -427,9 +466,9 @@ class Player(contextlib.ExitStack):
 
     def _take(self, id: int) -> bytes:
         """Read what the peer has sent on a connection, and no octet less."""
-        connection, octets = self._links[id].connection, b""
+        link, octets = self._links[id], b""
         while self._sockets[id].fileno() >= 0 and (
-            left := connection.octets_out - self._read[id]
+            left := link.octets_sent - self._read[id]
         ):
             part = self._sockets[id].recv(left)
             assert part, f"connection {id} ends before its last octets"
@@ -448,15 +487,42 @@ class Player(contextlib.ExitStack):
         try:
             octets = sock.recv(1)
             assert not octets, f"more on connection {id}"
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return False
-        except ConnectionError:
+        except (ConnectionError, ssl.SSLEOFError):
             pass  # RST, because the peer had not read everything
         finally:
             sock.settimeout(PATIENCE_SECONDS)
         sock.close()
         del self._sockets[id]
         return True
+
+
+@functools.cache
+def _contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """Both ends of TLS as Python has them: client, server."""
+    client = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    client.load_verify_locations(cadata=CA.der)
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.TemporaryDirectory() as folder:
+        write_issued(FilePath(folder), "server", SERVER)
+        server.load_cert_chain(f"{folder}/server.pem", f"{folder}/server.key")
+    return client, server
+
+
+def wrapped(sock: socket.socket, is_server: bool) -> socket.socket:
+    """Put TLS around the player's end of a connection."""
+    client, server = _contexts()
+    if is_server:
+        tls = server.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    else:
+        name = "gw.example"
+        tls = client.wrap_socket(
+            sock, server_hostname=name, do_handshake_on_connect=False
+        )
+    with contextlib.suppress(ConnectionError, ssl.SSLEOFError):  # hung up on
+        tls.do_handshake()
+    return tls
 
 
 def _has_begun(link: Link | None) -> bool:

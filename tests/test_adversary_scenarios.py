@@ -46,3 +46,12 @@ def test_octet_by_octet(group: Json, test: Json) -> None:
     """A peer that sends each octet by itself meets the same answers. RFC 9329 §3"""
     with Player(group, test, piece=1) as player:
         assert list(player.differences()) == []
+
+
+@pytest.mark.parametrize(
+    ("group", "test"), PLAYED, ids=[str(t["tcId"]) for _, t in PLAYED]
+)
+def test_inside_tls(group: Json, test: Json) -> None:
+    """TLS around a connection changes nothing of what happens in it. [9329-4-inside]"""
+    with Player(group, test, is_tls=True) as player:
+        assert list(player.differences()) == []
