@@ -18,6 +18,7 @@ from iketcp.demo.children import python_command
 from iketcp.demo.options import DemoOptions
 from iketcp.demo.run import run
 from iketcp.demo.stage import all_processes
+from iketcp.demo.wrapping import Wrapping
 from iketcp.errors import ConfigurationError, EnvironmentProblem
 from namespaces import namespace_obstacle, require_or_skip, tun_obstacle
 
@@ -27,9 +28,11 @@ ENTRY = """
 import sys
 from pathlib import Path
 from iketcp.demo import DemoOptions, run_demo
-mode, octets, scenario, *pcap = sys.argv[1:]
-options = DemoOptions(Path(pcap[0]) if pcap else None, mode, int(octets), scenario)
-sys.exit(run_demo(options))
+from iketcp.demo.wrapping import Wrapping
+mode, octets, scenario, wrapping, *pcap = sys.argv[1:]
+around = Wrapping("tls" in wrapping, "proxy" in wrapping)
+path = Path(pcap[0]) if pcap else None
+sys.exit(run_demo(DemoOptions(path, mode, int(octets), scenario, around)))
 """
 
 
@@ -55,11 +58,16 @@ def devices() -> set[str]:
 
 
 def start(
-    mode: str, *arguments: str, octets: int = OCTETS, scenario: str = "psk"
+    mode: str,
+    *arguments: str,
+    octets: int = OCTETS,
+    scenario: str = "psk",
+    wrapping: str = "",
 ) -> subprocess.Popen[str]:
     _, environment = python_command("unused")
+    words = (mode, str(octets), scenario, wrapping, *arguments)
     return subprocess.Popen(
-        [sys.executable, "-c", ENTRY, mode, str(octets), scenario, *arguments],
+        [sys.executable, "-c", ENTRY, *words],
         env=environment | {"PYTHONIOENCODING": "utf-8"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -68,8 +76,10 @@ def start(
     )
 
 
-def play(mode: str, *arguments: str, scenario: str = "psk") -> tuple[int, str]:
-    with start(mode, *arguments, scenario=scenario) as demo:
+def play(
+    mode: str, *arguments: str, scenario: str = "psk", wrapping: str = ""
+) -> tuple[int, str]:
+    with start(mode, *arguments, scenario=scenario, wrapping=wrapping) as demo:
         try:
             output, _ = demo.communicate(timeout=LONG)
         finally:
@@ -128,6 +138,22 @@ def test_other_proofs(scenario: str, words: tuple[str, ...], folder: Path) -> No
     assert steps == ["✔"] * 12, output
     for each in words:
         assert each in re.sub(r"\s+", " ", output)
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["user", "memory"])
+def test_through_a_proxy_inside_tls(mode: str, folder: Path) -> None:
+    """The same steps; the proxy is asked twice, and the second time TLS resumes."""
+    require(mode)
+    code, output = play(mode, wrapping="tls, proxy")
+    assert code == 0, output
+    steps = re.findall(r"^([✔✘-])\s+[\d.]+ s", output, re.M)
+    assert steps == ["✔"] * 12, output
+    assert len(re.findall(r"proxy +CONNECT \S+ HTTP/1.1: 200", output)) == 2
+    flat = re.sub(r"\s+", " ", output)
+    for words in ("TLS around connection 2", "TLS resumed", "a web proxy"):
+        assert words in flat
     assert list(folder.iterdir()) == []
 
 
@@ -230,6 +256,13 @@ def test_not_even_a_kill_leaves_processes(folder: Path) -> None:
 
 
 # --- refused -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wrapping", [Wrapping(is_tls=True), Wrapping(has_proxy=True)])
+def test_a_capture_is_of_plain_tcp(tmp_path: Path, wrapping: Wrapping) -> None:
+    """What is decrypted in a capture stands in TCP itself."""
+    with pytest.raises(ConfigurationError, match="goes with plain TCP"):
+        run(DemoOptions(tmp_path / "x.pcapng", wrapping=wrapping))
 
 
 def test_an_unknown_mode_is_refused() -> None:

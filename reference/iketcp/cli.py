@@ -294,11 +294,19 @@ def demo(
     scenario: Annotated[
         str, typer.Option(help="How the two prove who they are: psk, eap or cert.")
     ] = "psk",
+    tls: Annotated[bool, typer.Option("--tls", help="Put TLS around it.")] = False,
+    proxy: Annotated[
+        bool, typer.Option("--proxy", help="Put a web proxy between them.")
+    ] = False,
 ) -> None:
     """Run two peers on this machine and tell what happens between them."""
     from iketcp.demo import DemoOptions, run_demo
+    from iketcp.demo.wrapping import Wrapping
 
-    sys.exit(run_demo(DemoOptions(pcap=pcap, mode=mode, scenario=scenario)))
+    options = DemoOptions(
+        pcap=pcap, mode=mode, scenario=scenario, wrapping=Wrapping(tls, proxy)
+    )
+    sys.exit(run_demo(options))
 
 
 if __name__ == "__main__":

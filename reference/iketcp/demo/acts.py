@@ -64,6 +64,8 @@ def handshake(play: Performance) -> None:
         director.wait(evidence.connection, "no connection with a stream prefix")
         opened = evidence.connection() or {}
         step.evidence = f"{opened['local']} to {opened['remote']}"
+        if director.wrapping.is_tls:
+            step.evidence += f", {_protection(play)}"
     with play.programme.step("init") as step:
         director.wait(
             lambda: evidence.exchange(WEST, "IKE_SA_INIT") and evidence.agreed_keys(),
@@ -86,6 +88,16 @@ def handshake(play: Performance) -> None:
     with play.programme.step("device") as step:
         director.wait(lambda: _are_devices_up(director), _missing_device())
         step.evidence = f"MTU {TUNNEL_MTU}, {', '.join(INNER[WEST])} assigned"
+
+
+def _protection(play: Performance, mark: dict[str, int] | None = None) -> str:
+    """Return how a connection is protected, in which both sides have to agree."""
+    director, evidence = play.director, play.director.evidence
+    director.wait(lambda: evidence.protections(mark), "no TLS on both sides")
+    found = evidence.protections(mark)
+    if len(found) > 1:
+        raise StepFailed(f"the sides see different protection: {', '.join(found)}")
+    return found.pop()
 
 
 def _missing_device() -> str:
@@ -205,6 +217,8 @@ def cut(play: Performance) -> None:
             result = transfer.finish()
             gap = _check_return(play, mark, result)
             step.evidence = f"{gap * 1000:.0f} ms later, same SPIs, same hash"
+            if director.wrapping.is_tls:
+                step.evidence += f", {_resumption(play, mark)}"
 
 
 def _check_return(play: Performance, mark: dict[str, int], result: Result) -> float:
@@ -218,6 +232,14 @@ def _check_return(play: Performance, mark: dict[str, int], result: Result) -> fl
         raise StepFailed("the transfer was over before the connection was cut")
     exchange = evidence.exchange(WEST, "EMPTY", mark)
     return float(exchange.response["time"]) - ended if exchange else 0.0
+
+
+def _resumption(play: Performance, mark: dict[str, int]) -> str:
+    """Want the session of TLS to be resumed. RFC 9329 App. B.3."""
+    protection = _protection(play, mark)
+    if not protection.endswith(" resumed"):
+        raise StepFailed(f"the session of TLS is not resumed: {protection}")
+    return "TLS resumed"
 
 
 def rekey(play: Performance) -> None:

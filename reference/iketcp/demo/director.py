@@ -33,6 +33,7 @@ from iketcp.demo.scenery import (
     control_socket,
 )
 from iketcp.demo.stage import Namespaces, all_processes, place_of
+from iketcp.demo.wrapping import Wrapping
 from iketcp.errors import EnvironmentProblem
 from iketcp.peers.control import ask
 
@@ -67,6 +68,8 @@ class Director:
     ) -> None:
         self.folder = folder
         self.scenario = SCENARIOS["psk"]
+        self.wrapping = Wrapping()
+        self.addresses = Addresses()
         self.narrator = narrator
         self.evidence = Evidence()
         self.children = Children()
@@ -83,16 +86,17 @@ class Director:
     def configuration(
         self, site: str, mode: str = "device", addresses: Addresses | None = None
     ) -> str:
-        """Write the configuration file of a site, as the scenario wants it."""
+        """Write the configuration file of a site, as scenario and wrapping want it."""
+        where = addresses or self.addresses
         scenario = self.scenario
         return configuration(
             site,
             self.folder,
             mode,
-            addresses,
+            where,
             scenario.local.get(site, ""),
             scenario.remote.get(site, ""),
-            scenario.tables.get(site, ""),
+            scenario.tables.get(site, "") + self.wrapping.tables(site, where),
         )
 
     def __enter__(self) -> "Director":
@@ -133,7 +137,33 @@ class Director:
             lambda: self.evidence.of(EAST, "tunnel-device"),
             "east's peer does not come up",
         )
+        self.start_proxy()
         self.start_peer(WEST)
+
+    def start_proxy(self) -> None:
+        """Start the web proxy, in the west, if there is to be one.
+
+        Raises
+        ------
+        StepFailed
+            It does not come up.
+        """
+        if not self.wrapping.has_proxy:
+            return
+        where = self.addresses
+        arguments = [where.proxy, str(where.proxy_port)]
+        proxy = self._start("proxy", "iketcp.demo.web_proxy", arguments, WEST)
+        self.workers["proxy"] = proxy
+        self.reports["proxy"] = []
+        self.evidence.is_direct = False
+        self.loop.watch(proxy.output(), self._hear_proxy)
+        self.wait_report("proxy", "listening")
+
+    def _hear_proxy(self, line: bytes) -> None:
+        report = parse_line(line)
+        self.hear_report("proxy", line)
+        if report.get("kind") == "asked":
+            self.narrator.say(time.monotonic(), str(report["text"]), "proxy")
 
     def start_peer(self, site: str) -> None:
         """Start a site's peer with a configuration of its own."""

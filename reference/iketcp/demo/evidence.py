@@ -32,6 +32,8 @@ class Evidence:
 
     def __init__(self) -> None:
         self.events: dict[str, list[Event]] = defaultdict(list)
+        self.is_direct = True
+        """Both sides see each other's address: there is no proxy between them."""
 
     def add(self, site: str, event: Event) -> None:
         """Take an event of a site's trace."""
@@ -63,13 +65,24 @@ class Evidence:
         Its prefix must have been sent and received too.
         """
         for opened in self.of(WEST, "connection-opened", since, is_tcp_originator=True):
-            accepted = self.of(EAST, "connection-opened", since, remote=opened["local"])
+            seen = {"remote": opened["local"]} if self.is_direct else {}
+            accepted = self.of(EAST, "connection-opened", since, **seen)
             sent = self._prefix(WEST, "sent", opened, since)
             if sent and any(
                 self._prefix(EAST, "received", each, since) for each in accepted
             ):
                 return opened
         return None
+
+    def protections(self, since: Mapping[str, int] | None = None) -> set[str]:
+        """Return how both sides say that connections are protected.
+
+        Empty until each has said so.
+        """
+        said = [self.of(site, "tls", since) for site in SITES]
+        if not all(said):
+            return set()
+        return {str(event["protection"]) for events in said for event in events}
 
     def _prefix(
         self,

@@ -27,6 +27,11 @@ _OF_KIND = {
         "whatever else speaks TCP on this port.",
         "RFC 9329 §4",
     ),
+    "tls": Explanation(
+        "The stream prefix and all behind it are inside, for middleboxes that let "
+        "nothing else through. What protects the packets is IPsec all the same.",
+        "RFC 9329 App. A",
+    ),
     "ike-keys": Explanation(
         "Both sides computed these from the two public values and nonces; none of "
         "them crossed the wire.",

@@ -4,6 +4,7 @@ One process per site is peer and workload in one; see :mod:`iketcp.demo.memory`.
 is heard and what is commanded are the same as on the stage.
 """
 
+import contextlib
 import socket
 from functools import partial
 from pathlib import Path
@@ -30,7 +31,8 @@ class MemoryDirector(Director):
 
     def __init__(self, folder: Path, narrator: Narrator) -> None:
         super().__init__(folder, None, narrator)
-        self._addresses = Addresses(LOOPBACK, _free_port())
+        ports = _free_ports(3)
+        self.addresses = Addresses(LOOPBACK, ports[0], ports[1], LOOPBACK, ports[2])
 
     def start_sites(self) -> None:
         """Start both sites, the responder's first.
@@ -44,12 +46,13 @@ class MemoryDirector(Director):
             self.reports[name] = []
         self.start_peer(EAST)
         self.wait_report("receiver", "listening")
+        self.start_proxy()
         self.start_peer(WEST)
 
     def start_peer(self, site: str) -> None:
         """Start a site."""
         path = self.folder / f"{site}.toml"
-        path.write_text(self.configuration(site, "memory", self._addresses))
+        path.write_text(self.configuration(site, "memory"))
         arguments = [ROLES[site], str(path)]
         child = self.start_child(site, "iketcp.demo.memory", arguments, None)
         self.loop.watch(child.output(), partial(self._hear, site))
@@ -74,7 +77,11 @@ class MemoryDirector(Director):
         return super().devices(site)
 
 
-def _free_port() -> int:
-    with socket.create_server((LOOPBACK, 0)) as listener:
-        port: int = listener.getsockname()[1]
-    return port
+def _free_ports(count: int) -> list[int]:
+    """Find ports that nobody listens on, each another one."""
+    with contextlib.ExitStack() as stack:
+        listeners = [
+            stack.enter_context(socket.create_server((LOOPBACK, 0)))
+            for _ in range(count)
+        ]
+        return [listener.getsockname()[1] for listener in listeners]

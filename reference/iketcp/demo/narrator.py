@@ -147,6 +147,11 @@ def _tell_prefix(event: Event) -> Told | None:
     return "stream prefix IKETCP", (), True
 
 
+def _tell_tls(event: Event) -> Told:
+    title = f"TLS around connection {event['connection']}: {event['protection']}"
+    return title, (), False
+
+
 def _tell_ike_keys(event: Event) -> Told:
     details = (f"{event['suite']}", f"SPIi {event['spi_i']}, SPIr {event['spi_r']}")
     return f"keys agreed: {', '.join(event['keys'])}", details, False
@@ -198,6 +203,7 @@ def _tell_ike_closed(event: Event) -> Told:
 _TELLERS = {
     "connection-opened": _tell_opened,
     "stream-prefix": _tell_prefix,
+    "tls": _tell_tls,
     "ike-keys": _tell_ike_keys,
     "child-keys": _tell_child_keys,
     "ike-sa-established": _tell_established,

@@ -1,7 +1,9 @@
 """What the user of the demonstration can choose."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from iketcp.demo.wrapping import Wrapping
 
 MODES = ("auto", "root", "user", "memory")
 """How the sites are kept apart; ``auto`` tries the others in this order."""
@@ -23,3 +25,5 @@ class DemoOptions:
     scenario: str = "psk"
     """How the sites get to know each other: one of
     :data:`iketcp.demo.scenarios.SCENARIOS`."""
+    wrapping: Wrapping = field(default_factory=Wrapping)
+    """What is around the TCP connection."""

@@ -30,6 +30,7 @@ from iketcp.demo.scenarios import scenario
 from iketcp.demo.scenery import SITES
 from iketcp.demo.stage import Namespaces, Privilege, make_namespaces, place_of
 from iketcp.demo.transfer import Transfer
+from iketcp.demo.wrapping import Wrapping
 from iketcp.errors import ConfigurationError, EnvironmentProblem
 
 INTERRUPTED = 130
@@ -57,6 +58,8 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
             f"--mode is one of {', '.join(MODES)}, not {options.mode!r}"
         )
     scenario(options.scenario)
+    if options.pcap is not None and options.wrapping != Wrapping():
+        raise ConfigurationError("--pcap goes with plain TCP, without --tls or --proxy")
     console = console or Console(highlight=False)
     return _Demonstration(options, console).run()
 
@@ -163,6 +166,10 @@ class _Demonstration:
             director.scenario = scenario(self._options.scenario)
             director.scenario.prepare(path)
             director.say(director.scenario.about)
+            director.wrapping = self._options.wrapping
+            director.wrapping.prepare(path, director.addresses)
+            if director.wrapping.about:
+                director.say(director.wrapping.about)
             self._acts(programme, director, recording)
         except StepFailed as failure:
             director.say(f"FAILED: {failure}", style="bold red")

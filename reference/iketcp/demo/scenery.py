@@ -37,6 +37,8 @@ TUNNEL_DEVICE = "iketcp0"
 TUNNEL_MTU = 1400
 LINK_MTU = 1500
 IKE_PORT = 4500
+TLS_PORT = 443
+PROXY_PORT = 8080
 TRANSFER_PORT = 9329
 
 # Without extended sequence numbers, so that every Wireshark can check the ICVs.
@@ -50,10 +52,14 @@ assigned = true
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where the responder listens; differs where there are no namespaces."""
+    """Who listens where; differs where there are no namespaces."""
 
     responder: str = field(default=OUTER[EAST][0].partition("/")[0])
     port: int = IKE_PORT
+    tls_port: int = TLS_PORT
+    """Where the responder speaks TLS."""
+    proxy: str = field(default=OUTER[WEST][0].partition("/")[0])
+    proxy_port: int = PROXY_PORT
 
 
 def configuration(

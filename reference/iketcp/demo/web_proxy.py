@@ -1,8 +1,8 @@
 """A small web proxy that knows HTTP CONNECT and nothing else.
 
 It stands in for the one that a company puts between its people and everybody else. As
-a program, ``python -m iketcp.demo.web_proxy ADDRESS PORT``, it prints a line for each
-request; it ends with its standard input.
+a program, ``python -m iketcp.demo.web_proxy ADDRESS PORT``, it reports each
+request as a line of JSON, and ends with its standard input.
 
 Source: RFC 2817 §5.2, RFC 2817 §5.3
 """
@@ -10,6 +10,7 @@ Source: RFC 2817 §5.2, RFC 2817 §5.3
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import select
 import socket
@@ -164,10 +165,14 @@ def _connect(target: str) -> socket.socket | None:
 def main(address: str, port: str) -> None:
     """Serve until standard input ends."""
 
-    def say(words: str) -> None:
-        print(words, flush=True)
+    def report(**fields: object) -> None:
+        print(json.dumps(fields), flush=True)
 
-    with WebProxy(address, int(port), say=say):
+    def say(words: str) -> None:
+        report(kind="asked", text=words)
+
+    with WebProxy(address, int(port), say=say) as proxy:
+        report(kind="listening", port=proxy.port)
         while os.read(0, _PIECE):
             pass
 
