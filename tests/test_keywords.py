@@ -244,8 +244,8 @@ def test_ike_refusals(text: str, sentence: str) -> None:
         ),
         ("x25519", "an encryption keyword such as aes256gcm16 is missing"),
         (
-            "aes256gcm16-x25519-ke1_mlkem768",
-            "in Child SAs additional key exchanges are not built yet",
+            "aes256gcm16-ke2_mlkem768",
+            "'ke2_mlkem768' is additional to nothing; add x25519 before it",
         ),
     ],
 )

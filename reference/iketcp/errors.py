@@ -327,6 +327,13 @@ class TemporaryFailureError(ExchangeError):
     source = "RFC 7296 §2.25"
 
 
+class StateNotFoundError(ExchangeError):
+    """An additional key exchange to which nothing is known; all of them have failed."""
+
+    notify = NotifyType.STATE_NOT_FOUND
+    source = "RFC 9370 §2.2.4"
+
+
 class ChildSaNotFoundError(ExchangeError):
     """REKEY_SA names a Child SA that does not exist.
 

@@ -24,6 +24,7 @@ from iketcp.errors import (
     MalformedMessageError,
     MessageIdError,
     Scope,
+    StateNotFoundError,
     TemporaryFailureError,
     TsUnacceptableError,
 )
@@ -35,6 +36,7 @@ from iketcp.ike.exchanges.create_child_sa import (
     answer_create_child,
 )
 from iketcp.ike.exchanges.eap_rounds import EapRound, answer_eap_round
+from iketcp.ike.exchanges.followup_ke import Creation, answer_followup_ke
 from iketcp.ike.exchanges.ike_auth import IkeAuth, answer_ike_auth
 from iketcp.ike.exchanges.ike_intermediate import (
     IkeIntermediate,
@@ -266,6 +268,8 @@ def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         return answer_ike_intermediate(sa, request, now)
     if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
         return answer_ike_auth(sa, request, now)
+    if exchange == ExchangeType.IKE_FOLLOWUP_KE:
+        return answer_followup_ke(sa, request, now)
     if exchange != ExchangeType.CREATE_CHILD_SA:
         raise MalformedMessageError(f"exchange type {exchange} has no place here")
     if is_ike_rekey(request):
@@ -337,7 +341,7 @@ def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:
     Choice: an IKE SA whose first Child SA was refused is of no use; RFC 7296 §2.21.2
     lets policy delete it.
     """
-    if exchange.exchange_type == ExchangeType.CREATE_CHILD_SA:
+    if isinstance(exchange, Creation) and exchange.is_over:
         sa.trouble_since = None
     if sa.eap is not None and isinstance(exchange, IkeAuth):
         sa.want(EapRound(exchange), is_urgent=True)
@@ -372,16 +376,16 @@ def _exchange_failed(
 def _creation_failed(
     sa: IkeSa, exchange: CreateChild | RekeyIkeSa, error: IketcpError, now: float
 ) -> None:
-    """Go on after CREATE_CHILD_SA was refused.
+    """Go on after CREATE_CHILD_SA, or what came after it, was refused.
 
     A rekey is needed, so it is tried again; a further Child SA is given up.
 
-    Source: RFC 7296 §1.3, RFC 7296 §2.8, RFC 7296 §2.25
+    Source: RFC 7296 §1.3, RFC 7296 §2.8, RFC 7296 §2.25, RFC 9370 §2.2.4
     """
     if exchange.yield_to_peer(sa, now):
         return
-    if isinstance(error, TemporaryFailureError):
-        _retry_later(sa, exchange, now)
+    if isinstance(error, TemporaryFailureError | StateNotFoundError):
+        _retry_later(sa, exchange, error, now)
         return
     if isinstance(error, InvalidKePayloadError):
         other = exchange.with_method(sa, error.wanted)
@@ -419,15 +423,18 @@ def _start_over(sa: IkeSa, exchange: Exchange, reason: str) -> None:
         sa.close(reason)
 
 
-def _retry_later(sa: IkeSa, exchange: CreateChild | RekeyIkeSa, now: float) -> None:
+def _retry_later(
+    sa: IkeSa, exchange: CreateChild | RekeyIkeSa, error: IketcpError, now: float
+) -> None:
     """Wait, then try again; close the IKE SA if that goes on for minutes.
 
-    Source: RFC 7296 §2.25
+    Source: RFC 7296 §2.25, RFC 9370 §2.2.4
     """
     if sa.trouble_since is None:
         sa.trouble_since = now
     if now - sa.trouble_since > TROUBLE_SECONDS:
-        sa.want(DeleteIkeSa("TEMPORARY_FAILURE for minutes"))
+        notify = error.notify or NotifyType.TEMPORARY_FAILURE
+        sa.want(DeleteIkeSa(f"{notify.name} for minutes"))
     else:
         _want_again(sa, exchange, now)
 

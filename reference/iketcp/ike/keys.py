@@ -10,6 +10,7 @@ Source: RFC 7296 §2.14
 Source: RFC 7296 §2.17
 Source: RFC 7296 §2.18
 Source: RFC 8784 §3
+Source: RFC 9370 §2.2
 """
 
 from dataclasses import dataclass, field, replace
@@ -90,15 +91,27 @@ def derive_skeyseed(prf: Prf, ni: bytes, nr: bytes, g_ir: bytes) -> bytes:
 
 
 def derive_rekeyed_skeyseed(
-    old_prf: Prf, old_sk_d: bytes, g_ir: bytes, ni: bytes, nr: bytes
+    old_prf: Prf,
+    old_sk_d: bytes,
+    g_ir: bytes,
+    ni: bytes,
+    nr: bytes,
+    further: bytes = b"",
 ) -> bytes:
     """Derive SKEYSEED of a rekeyed IKE SA: prf(SK_d (old), g^ir (new) | Ni | Nr).
 
-    The prf is the old IKE SA's.
+    The prf is the old IKE SA's. After an additional key exchange in IKE_INTERMEDIATE
+    the same formula updates the keys of an IKE SA: SKEYSEED(n) = prf(SK_d(n-1), SK(n) |
+    Ni | Nr), with the first nonces.
 
-    Source: RFC 7296 §2.18
+    Parameters
+    ----------
+    further : bytes
+        SK(1) | SK(2) | … of the additional key exchanges of a rekey, which go last.
+
+    Source: RFC 7296 §2.18, RFC 9370 §2.2.2, RFC 9370 §2.2.4
     """
-    return old_prf.prf(old_sk_d, g_ir + ni + nr)
+    return old_prf.prf(old_sk_d, g_ir + ni + nr + further)
 
 
 def derive_ike_keys(
@@ -160,7 +173,13 @@ def mix_ppk(prf: Prf, keys: IkeKeys, ppk: bytes) -> IkeKeys:
 
 
 def derive_child_keys(
-    prf: Prf, sk_d: bytes, suite: Suite, ni: bytes, nr: bytes, g_ir: bytes = b""
+    prf: Prf,
+    sk_d: bytes,
+    suite: Suite,
+    ni: bytes,
+    nr: bytes,
+    g_ir: bytes = b"",
+    further: bytes = b"",
 ) -> ChildKeys:
     """Derive the keys of a Child SA from KEYMAT.
 
@@ -168,9 +187,14 @@ def derive_child_keys(
     exchange of the Child SA's own. Keys of the SA from initiator to responder come
     first, and encryption keys before integrity keys.
 
-    Source: RFC 7296 §2.17
+    Parameters
+    ----------
+    further : bytes
+        SK(1) | SK(2) | … of additional key exchanges, which go last.
+
+    Source: RFC 7296 §2.17, RFC 9370 §2.2.4
     """
     cipher = suite.cipher
     sizes = (cipher.key_size, cipher.integrity_key_size) * 2
-    keymat = prf.prf_plus(sk_d, g_ir + ni + nr, sum(sizes))
+    keymat = prf.prf_plus(sk_d, g_ir + ni + nr + further, sum(sizes))
     return ChildKeys(*_split(keymat, *sizes))

@@ -18,7 +18,7 @@ ESP       needed          needed unless combined-mode     none         optional 
 ``ke1_`` to ``ke7_`` before a key exchange keyword ask for additional key exchanges, one
 of each number and in this order: ``x25519-ke1_mlkem768`` makes keys that stay secret as
 long as one of the two methods does. ``ke1_none`` among them says that it may be left
-out. They are for the IKE SA; in Child SAs they are not built yet.
+out.
 
 Source: RFC 7296 §3.3
 Source: RFC 7296 §3.3.3
@@ -327,10 +327,6 @@ def parse_esp_proposal(text: str, number: int = 1) -> Proposal:
     """
     groups = _group(text, ProtocolId.ESP)
     _check_integrity(text, groups)
-    for kind in ADDITIONAL_KEY_EXCHANGES:
-        if groups[kind]:
-            reason = "in Child SAs additional key exchanges are not built yet"
-            raise _refused(text, reason)
     if not groups[TransformType.ESN]:
         groups[TransformType.ESN] = [KEYWORDS["esn"], KEYWORDS["noesn"]]
     _check_key_exchanges(text, groups)
@@ -416,6 +412,9 @@ def _check_key_exchanges(text: str, groups: _Groups) -> None:
     """
     kinds = (TransformType.KE, *ADDITIONAL_KEY_EXCHANGES)
     options = [groups[kind] for kind in kinds if groups[kind]]
+    if options and not groups[TransformType.KE]:
+        word = _first(options[0])
+        raise _refused(text, f"{word} is additional to nothing; add x25519 before it")
     if not _are_distinct(options):
         raise _refused(text, "no key exchange method may serve twice")
     methods = [t for kind in kinds for t in groups[kind]]

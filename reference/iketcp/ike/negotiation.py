@@ -102,23 +102,6 @@ def without_additional(proposals: Iterable[Proposal]) -> tuple[Proposal, ...]:
     return tuple(p for p in proposals if not has_additional(p))
 
 
-def without_additional_transforms(
-    proposals: Iterable[Proposal],
-) -> tuple[Proposal, ...]:
-    """Drop every additional key exchange, and keep the proposals.
-
-    For a rekey, whose keys come from the old SA's, which had them.
-
-    Source: RFC 9370 §2.2.4
-    """
-    return tuple(
-        p.with_transforms(
-            tuple(t for t in p.transforms if t.type not in ADDITIONAL_KEY_EXCHANGES)
-        )
-        for p in proposals
-    )
-
-
 def with_spi(proposals: Iterable[Proposal], spi: bytes) -> tuple[Proposal, ...]:
     """Number the proposals from 1 and put our SPI into each.
 

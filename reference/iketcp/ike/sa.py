@@ -16,7 +16,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
-from typing import ClassVar
 
 from iketcp.crypto.suite import Suite
 from iketcp.eap.authenticator import EapAuthenticator
@@ -49,6 +48,7 @@ from iketcp.ike.states import (
     IkeState,
     next_ike_state,
 )
+from iketcp.ike.unfinished import UnfinishedSas
 from iketcp.registry import ExchangeType
 
 NO_SPI = bytes(8)
@@ -81,7 +81,12 @@ class Exchange(ABC):
     is about) and is dropped with it.
     """
 
-    exchange_type: ClassVar[ExchangeType]
+    exchange_type: ExchangeType
+
+    @property
+    def is_put_off_by_rekey(self) -> bool:
+        """It does not begin while the peer is replacing the IKE SA. RFC 7296 §2.25."""
+        return False
 
     @abstractmethod
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
@@ -229,6 +234,7 @@ class IkeSa:
         self.tasks: deque[_Task] = deque()
 
         self.children: dict[bytes, Child] = {}
+        self.unfinished = UnfinishedSas()
         self.assigned: tuple[IPv4Interface | IPv6Interface, ...] = ()
         self.trouble_since: float | None = None
         self.outputs: list[Output] = []
@@ -300,6 +306,7 @@ class IkeSa:
         self.ppk = None
         self.protection = None
         self.intermediate = None
+        self.unfinished.clear()
         self.crash_tokens = ()
         self.sent = None
         self.exchange = None
@@ -325,6 +332,7 @@ class IkeSa:
         Source: RFC 7296 §2.8
         """
         self.heir = heir
+        self.unfinished.clear()
         heir.children, self.children = self.children, {}
         heir.tasks.extend(self.tasks)
         self.tasks.clear()
@@ -438,13 +446,17 @@ class IkeSa:
         Source: RFC 7296 §2.3 (a window of one), RFC 7296 §2.8
         """
         while self.sent is None and self.has_connection and self.is_known_to_peer:
-            task = next((t for t in self.tasks if t.not_before <= now), None)
+            task = next((t for t in self.tasks if self._is_due(t, now)), None)
             if task is None:
                 return
             self.tasks.remove(task)
             payloads = task.exchange.request(self, now)
             if payloads is not None:
                 self.send_request(task.exchange, payloads, now)
+
+    def _is_due(self, task: _Task, now: float) -> bool:
+        is_put_off = task.exchange.is_put_off_by_rekey and self.unfinished.has_ike_rekey
+        return task.not_before <= now and not is_put_off
 
     def next_task_time(self) -> float | None:
         """When the next waiting exchange is due, if no request is under way."""

@@ -55,6 +55,7 @@ def time_passed(sa: IkeSa, now: float, usage: Usage = lambda spi: (0, 0)) -> Non
         return
     sa.request_fragments.expire(now)
     sa.response_fragments.expire(now)
+    sa.unfinished.expire(now)
     _retransmit(sa, now)
     if sa.is_usable:
         _check_lifetimes(sa, now, usage)
@@ -172,6 +173,7 @@ def next_deadline(sa: IkeSa, now: float) -> float | None:
     """Return when :func:`time_passed` has something to do next, or ``None``."""
     times: list[float | None] = [sa.state_deadline, sa.next_task_time()]
     times += [sa.request_fragments.deadline, sa.response_fragments.deadline]
+    times.append(sa.unfinished.deadline)
     if sa.sent is not None:
         times.append(sa.sent.next_event)
     if sa.is_usable:

@@ -11,7 +11,7 @@ Source: RFC 7296 §2.17
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import ip_network
 
 from iketcp.child_sa import ChildSaParameters
@@ -162,7 +162,7 @@ def _tfc_pad_to(policy: ChildPolicy, payloads: Sequence[Payload]) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreement:
+class Agreement:
     """Everything both sides know once a Child SA is agreed."""
 
     policy: ChildPolicy
@@ -172,17 +172,30 @@ class _Agreement:
     ends: Ends
     nonces: tuple[bytes, bytes]
     """Ni and Nr of the exchange."""
-    g_ir: bytes
+    g_ir: bytes = field(repr=False)
     is_exchange_initiator: bool
     tfc_pad_to: int
 
 
-def _make_child(sa: IkeSa, agreed: _Agreement, now: float) -> Child:
-    """Derive the keys and make the record of a Child SA. RFC 7296 §2.17."""
+def make_child(sa: IkeSa, agreed: Agreement, now: float, further: bytes = b"") -> Child:
+    """Derive the keys and make the record of a Child SA.
+
+    Parameters
+    ----------
+    further : bytes
+        Secrets of the additional key exchanges, one behind the other.
+
+    Source: RFC 7296 §2.17, RFC 9370 §2.2.4
+    """
     if sa.suite is None or sa.keys is None:
         raise LookupError("an IKE SA without keys")  # pragma: no cover
     keys: ChildKeys = derive_child_keys(
-        prf_of(sa.suite), sa.keys.sk_d, agreed.suite, *agreed.nonces, agreed.g_ir
+        prf_of(sa.suite),
+        sa.keys.sk_d,
+        agreed.suite,
+        *agreed.nonces,
+        agreed.g_ir,
+        further,
     )
     ours = (keys.encryption_i, keys.integrity_i)
     theirs = (keys.encryption_r, keys.integrity_r)
@@ -213,9 +226,8 @@ def accept_child(
     offer: ChildOffer,
     payloads: Sequence[Payload],
     nonces: tuple[bytes, bytes],
-    now: float,
-) -> Child:
-    """Check the answer to our offer and make the Child SA.
+) -> Agreement:
+    """Check the answer to our offer.
 
     Parameters
     ----------
@@ -250,7 +262,7 @@ def accept_child(
         ):
             raise MalformedMessageError("the KE payload is not of the chosen method")
         g_ir = offer.key_exchange.shared_secret(ke.public_value)
-    agreed = _Agreement(
+    return Agreement(
         policy=offer.policy,
         suite=suite,
         spi_in=offer.spi_in,
@@ -261,7 +273,6 @@ def accept_child(
         is_exchange_initiator=True,
         tfc_pad_to=_tfc_pad_to(offer.policy, payloads),
     )
-    return _make_child(sa, agreed, now)
 
 
 def _answered_ends(sa: IkeSa, offer: ChildOffer, payloads: Sequence[Payload]) -> Ends:
@@ -302,9 +313,8 @@ def answer_child(
     payloads: Sequence[Payload],
     accepted: Sequence[Candidate],
     nonces: tuple[bytes, bytes],
-    now: float,
     is_ike_auth: bool = False,
-) -> tuple[Child, list[Payload]]:
+) -> tuple[Agreement, list[Payload]]:
     """Choose and narrow as the exchange responder; ``nonces`` are Ni and Nr.
 
     Parameters
@@ -316,8 +326,8 @@ def answer_child(
 
     Returns
     -------
-    tuple[Child, list[Payload]]
-        The Child SA, and the answer's SA, [KE,] TSi, TSr; what
+    tuple[Agreement, list[Payload]]
+        What :func:`make_child` takes, and the answer's SA, [KE,] TSi, TSr; what
         :func:`~iketcp.ike.exchanges.transport_mode.agreed_payloads` gives goes before.
 
     Raises
@@ -342,7 +352,7 @@ def answer_child(
     if suite.ke is not None:
         public_value, g_ir = _exchange_keys(sa, suite.ke, ke)
         answer.append(KePayload(suite.ke, public_value))
-    agreed = _Agreement(
+    agreed = Agreement(
         policy=chosen.policy,
         suite=suite,
         spi_in=spi_in,
@@ -354,7 +364,7 @@ def answer_child(
         tfc_pad_to=_tfc_pad_to(chosen.policy, payloads),
     )
     answer += [TsPayload(True, chosen.ends.theirs), TsPayload(False, chosen.ends.ours)]
-    return _make_child(sa, agreed, now), answer
+    return agreed, answer
 
 
 def _exchange_keys(sa: IkeSa, method: int, ke: KePayload | None) -> tuple[bytes, bytes]:

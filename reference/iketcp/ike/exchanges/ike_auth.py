@@ -18,7 +18,6 @@ Source: RFC 8784 §3
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.method import EapSetting
@@ -51,6 +50,7 @@ from iketcp.ike.exchanges.child import (
     answer_child,
     candidates,
     install,
+    make_child,
     offer_child,
 )
 from iketcp.ike.exchanges.transport_mode import agreed_payloads
@@ -106,7 +106,7 @@ def authenticated(sa: IkeSa, peer: str) -> None:
 class IkeAuth(Exchange):
     """Our IKE_AUTH. Source: RFC 7296 §1.2."""
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_AUTH
+    exchange_type: ExchangeType = ExchangeType.IKE_AUTH
 
     def __init__(self, solution: bytes | None = None) -> None:
         self.offer: ChildOffer | None = None
@@ -235,11 +235,11 @@ class IkeAuth(Exchange):
         if self.offer is None:
             raise LookupError("a response without request")  # pragma: no cover
         try:
-            child = accept_child(sa, self.offer, payloads, (sa.ni, sa.nr), now)
+            agreed = accept_child(sa, self.offer, payloads, (sa.ni, sa.nr))
         except ExchangeError as failure:
             self._child_failed(sa, str(failure))
             return
-        install(sa, child)
+        install(sa, make_child(sa, agreed, now))
 
     def _child_failed(self, sa: IkeSa, reason: str) -> None:
         """The IKE SA stands without its first Child SA; the engine decides."""
@@ -362,8 +362,8 @@ def _configure_and_answer_child(
         policy.is_narrowed_to_assigned_address for policy in sa.policy.children
     ):
         raise FailedCpRequiredError("an address has to be asked for")
-    child, rest = answer_child(
-        sa, payloads, candidates(sa), (sa.ni, sa.nr), now, is_ike_auth=True
+    agreed, rest = answer_child(
+        sa, payloads, candidates(sa), (sa.ni, sa.nr), is_ike_auth=True
     )
-    install(sa, child)
-    return [*answer, *agreed_payloads(child.parameters), *rest]
+    install(sa, make_child(sa, agreed, now))
+    return [*answer, *agreed_payloads(agreed.ends), *rest]

@@ -24,7 +24,6 @@ Source: RFC 9370 §2.2.2
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from iketcp.crypto import key_exchange
 from iketcp.crypto.key_exchange import KeyExchange
@@ -155,7 +154,7 @@ class IkeIntermediate(Exchange):
     Source: RFC 9370 §2.2.2
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_INTERMEDIATE
+    exchange_type: ExchangeType = ExchangeType.IKE_INTERMEDIATE
 
     def __init__(self, ike_auth: IkeAuth) -> None:
         self._ike_auth = ike_auth

@@ -18,7 +18,6 @@ Source: RFC 9329 §6.4
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from iketcp.crypto import key_exchange
 from iketcp.crypto.key_exchange import KeyExchange
@@ -157,7 +156,7 @@ class IkeSaInit(Exchange):
     Source: RFC 7296 §1.2
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.IKE_SA_INIT
+    exchange_type: ExchangeType = ExchangeType.IKE_SA_INIT
 
     def __init__(self, context: IkeContext) -> None:
         self._proposals = with_spi(context.policy.proposals, b"")

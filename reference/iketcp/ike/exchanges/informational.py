@@ -12,7 +12,6 @@ Source: RFC 7296 §2.25
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.outputs import ChildPreferred, ChildSendingStopped, Note
@@ -42,7 +41,7 @@ class CheckLiveness(Exchange):
     Source: RFC 7296 §2.4, RFC 9329 §6.7
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload] | None:
         """Return no payloads."""
@@ -83,7 +82,7 @@ class DeleteIkeSa(Exchange):
     Source: RFC 7296 §1.4.1
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
 
     def __init__(self, reason: str = "deleted") -> None:
         self._reason = reason
@@ -94,6 +93,7 @@ class DeleteIkeSa(Exchange):
             return None
         sa.transition(IkeEvent.SEND_DELETE)
         sa.tasks.clear()
+        sa.unfinished.clear()
         return [DeletePayload(ProtocolId.IKE, ())]
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
@@ -107,7 +107,8 @@ class DeleteChild(Exchange):
     Source: RFC 7296 §1.4.1
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
+    is_put_off_by_rekey = True
 
     def __init__(self, spi_in: bytes) -> None:
         self.spi_in = spi_in
@@ -137,7 +138,7 @@ class ReportAuthenticationFailure(Exchange):
     Source: RFC 7296 §2.21.2
     """
 
-    exchange_type: ClassVar[ExchangeType] = ExchangeType.INFORMATIONAL
+    exchange_type: ExchangeType = ExchangeType.INFORMATIONAL
 
     def __init__(self, notify: NotifyType) -> None:
         self._notify = notify

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from iketcp.child_sa import Address, ChildSaParameters, TransportAddresses
+from iketcp.child_sa import Address, TransportAddresses
 from iketcp.errors import TsUnacceptableError
 from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import NotifyPayload, Payload
@@ -46,9 +46,9 @@ def mode_payloads(is_transport: bool) -> list[Payload]:
     return [NotifyPayload(NotifyType.USE_TRANSPORT_MODE)] if is_transport else []
 
 
-def agreed_payloads(parameters: ChildSaParameters) -> list[Payload]:
+def agreed_payloads(ends: Ends) -> list[Payload]:
     """Return what the answer for a Child SA says of its mode."""
-    return mode_payloads(parameters.transport is not None)
+    return mode_payloads(ends.hosts is not None)
 
 
 def own_hosts(sa: IkeSa, local: Selectors, remote: Selectors) -> tuple[Selectors, ...]:
