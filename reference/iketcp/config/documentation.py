@@ -46,8 +46,9 @@ preferred first. Several proposals make an array, the most preferred first.
 - `ke1_` to `ke7_` before a key exchange keyword ask for additional key exchanges, done
   one after the other in this order: in `x25519-ke1_mlkem768` the keys stay secret as
   long as one of the two methods does. Keywords of one number are alternatives, and
-  `ke1_none` among them says that this one may be left out. No method serves twice. For
-  an IKE SA only, when it is set up; what it makes keeps its keys in rekeys.
+  `ke1_none` among them says that this one may be left out. No method serves twice. In
+  the proposal of a Child SA they go with its own key exchange, and so count from its
+  first rekey on.
 - AES in CBC and CTR mode needs an integrity keyword. The combined-mode ciphers, GCM
   and ChaCha20-Poly1305, take none, and so they cannot share a proposal with the
   others.
