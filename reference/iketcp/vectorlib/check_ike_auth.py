@@ -1,9 +1,21 @@
 """Runs ``ike_auth_test.json`` against our AUTH values.
 
-Source: RFC 7296 §2.15, RFC 7296 §3.8
+Source: RFC 7296 §2.15, RFC 7296 §3.8, RFC 7427 §3
 """
 
+from collections.abc import Mapping
+from typing import cast
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_der_public_key,
+)
+
+from iketcp.crypto import signatures
 from iketcp.crypto.prf import PRFS
+from iketcp.crypto.signatures import SigningKey, VerifyingKey
+from iketcp.errors import AuthenticationFailedError
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
 from iketcp.ike.message import decode_chain
 from iketcp.ike.payloads import AuthPayload
@@ -38,19 +50,73 @@ def check_shared_key(group: Json, test: Json) -> list[str]:
 
 
 def check_ecdsa(group: Json, test: Json) -> list[str]:
-    """Read the AUTH payload; the signature itself is not ours to verify yet."""
-    octets = bytes.fromhex(test["authPayload"])
+    """Read the AUTH payload, and verify the signature in it."""
+    octets, point, message = unhex(test, "authPayload", "publicKey", "message")
     (payload,) = decode_chain(PayloadType.AUTH, Reader(octets, 0, len(octets)))
     if not isinstance(payload, AuthPayload):
         return [f"tcId {test['tcId']}: not read as an AUTH payload"]
     found = compare(test, "signature", payload.data.hex())
     if payload.method != group["authMethod"]:
         found.append(f"tcId {test['tcId']}: Auth Method {payload.method}")
+    curve = CURVES[group["curve"]]
+    key = ec.EllipticCurvePublicKey.from_encoded_point(curve, b"\4" + point)
+    try:
+        signatures.verify_older(payload.method, key, payload.data, message)
+    except AuthenticationFailedError as error:
+        found.append(f"tcId {test['tcId']}: {error}")
     return found
 
+
+def check_digital_signature(group: Json, test: Json) -> list[str]:
+    """Verify a signature; sign anew, where a key signs always alike."""
+    octets, data = unhex(test, "signedOctets", "data")
+    try:
+        signatures.verify(_public_key(group), data, octets, test["announced"])
+    except AuthenticationFailedError:
+        return compare(test, "error", "AuthenticationFailed")
+    found = compare(test, "error", None)
+    if test["result"] != "valid" or group["isSalted"]:
+        return found
+    key = _private_key(group)
+    scheme = signatures.choose_scheme(key.public_key(), [group["hash"]], True)
+    return found + compare(test, "data", signatures.sign(key, scheme, octets).hex())
+
+
+def check_older_signature(group: Json, test: Json) -> list[str]:
+    """Verify a signature by an older method, and sign anew."""
+    octets, data = unhex(test, "signedOctets", "data")
+    try:
+        method = group["authMethod"]
+        signatures.verify_older(method, _public_key(group), data, octets)
+    except AuthenticationFailedError:
+        return compare(test, "error", "AuthenticationFailed")
+    found = compare(test, "error", None)
+    if test["result"] != "valid":
+        return found
+    again = signatures.sign_older(_private_key(group), octets)
+    return found + compare(test, "data", again.hex())
+
+
+def _public_key(group: Json) -> VerifyingKey:
+    key = load_der_public_key(bytes.fromhex(group["publicKey"]))
+    return signatures.check_key(key)
+
+
+def _private_key(group: Json) -> SigningKey:
+    key = load_der_private_key(bytes.fromhex(group["privateKey"]), None)
+    return cast("SigningKey", key)
+
+
+CURVES: Mapping[str, ec.EllipticCurve] = {
+    "secp256r1": ec.SECP256R1(),
+    "secp384r1": ec.SECP384R1(),
+    "secp521r1": ec.SECP521R1(),
+}
 
 CHECKED = {
     "SharedKeyAuth": check_shared_key,
     "EcdsaSignature": check_ecdsa,
+    "DigitalSignature": check_digital_signature,
+    "OlderSignature": check_older_signature,
 }
 """What checks a test, by the type of its group."""

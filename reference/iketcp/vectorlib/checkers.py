@@ -50,6 +50,8 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "ChildKeys": check_ike_keys.problems,
     "SharedKeyAuth": check_ike_auth.problems,
     "EcdsaSignature": check_ike_auth.problems,
+    "DigitalSignature": check_ike_auth.problems,
+    "OlderSignature": check_ike_auth.problems,
     "Encrypted": check_ike_encrypted.problems,
     "Fragments": check_ike_fragments.problems,
     "NatDigest": check_nat_detection.problems,

@@ -1,11 +1,11 @@
-"""The file ``ike_auth_test.json``: AUTH values.
+"""The file ``ike_auth_test.json``: AUTH values, by secret and by signature.
 
-Source: RFC 7296 §2.15, RFC 4754 §8
+Source: RFC 7296 §2.15, RFC 4754 §8, RFC 7427 §3
 """
 
 from collections.abc import Iterator
 
-from iketcp.vectorlib import plain
+from iketcp.vectorlib import ike_auth_signatures, plain
 from iketcp.vectorlib.assembly import case, flipped, group, octets, vector_file
 from iketcp.vectorlib.ecdsa_published import CASES
 from iketcp.vectorlib.envelope import Json, VectorFile
@@ -24,11 +24,12 @@ HEADER = [
     "In valid tests auth is what the signer sends, and verifies. In invalid ones auth"
     " came from the peer and is not the value of the other inputs.",
     "EcdsaSignature: authPayload carries signature (r | s) over message, made with"
-    " publicKey (x | y) and the hash named. This feature is not built in iketcp yet:"
-    " our own check reads the payload and leaves the signature to others.",
+    " publicKey (x | y) and the hash named.",
+    *ike_auth_signatures.HEADER,
 ]
 
 NOTES = {
+    **ike_auth_signatures.NOTES,
     "Identity": (
         "BASIC",
         "Each type of identity; the type octet and the reserved ones are signed too.",
@@ -53,7 +54,7 @@ NOTES = {
     "Ordinary": ("BASIC", "A usual identity, nonce and secret.", "No tunnel."),
     "Published": (
         "BASIC",
-        "Values printed in an RFC; not built in iketcp yet.",
+        "Values printed in an RFC.",
         "No peer interoperates.",
     ),
     "Tampered": (
@@ -72,7 +73,7 @@ NOTES = {
 def build() -> VectorFile:
     """Build the file's contents.
 
-    Source: RFC 7296 §2.15, RFC 4754 §8
+    Source: RFC 7296 §2.15, RFC 4754 §8, RFC 7427 §3
     """
     groups = [
         group(
@@ -86,6 +87,7 @@ def build() -> VectorFile:
         for number in plain.PRFS
     ]
     groups += [published(*values) for values in CASES]
+    groups += ike_auth_signatures.signature_groups()
     return vector_file(NAME, "IKE-AUTH", HEADER, NOTES, groups)
 
 
