@@ -61,6 +61,18 @@ def answer_lost(wiring: DatagramWiring) -> None:
     ping(wiring)
 
 
+def rekey_lost(wiring: DatagramWiring) -> None:
+    """East's rekey is lost; when it comes again, west has deleted the Child SA."""
+    wiring.begin()
+    wiring.settle()
+    ping(wiring)
+    wiring.wish(EAST, "rekey-child", "net")
+    wiring.lose_one()
+    wiring.wish(WEST, "delete-child", "net")
+    wiring.settle()
+    wiring.pass_time(2)
+
+
 def session(
     comment: str,
     flags: str,
@@ -112,5 +124,12 @@ CASES = (
         fragment_lost,
         large(),
         OUTER6,
+    ),
+    session(
+        "over UDP: east rekeys a Child SA that west has deleted: CHILD_SA_NOT_FOUND",
+        "Datagrams Repetition Collision Refusal ChildDelete",
+        "RFC 7296 §1.4.1, §2.1, §2.25, §2.25.1",
+        rekey_lost,
+        parties(),
     ),
 )

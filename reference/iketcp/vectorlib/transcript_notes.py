@@ -73,6 +73,11 @@ NOTES = {
         "A Child SA is replaced, then deleted.",
         "Packets are lost at every rekey.",
     ),
+    "Collision": (
+        "STATE_MACHINE",
+        "Requests of both sides cross.",
+        "SAs that only one side has, or two where there should be one.",
+    ),
     "Configuration": (
         "BASIC",
         "The initiator is assigned an address (CP).",
@@ -107,6 +112,11 @@ NOTES = {
         "BASIC",
         "A second Child SA under the same IKE SA.",
         "One network pair only.",
+    ),
+    "Identity": (
+        "BASIC",
+        "Identities of other types than a domain name.",
+        "An AUTH over another body of the ID payload.",
     ),
     "IkeDelete": ("BASIC", "The IKE SA is deleted.", "State that nobody needs stays."),
     "IkeRekey": (

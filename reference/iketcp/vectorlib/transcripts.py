@@ -11,6 +11,7 @@ from iketcp.vectorlib import (
     transcript_cases_authentication,
     transcript_cases_datagrams,
     transcript_cases_more,
+    transcript_cases_refusals,
 )
 from iketcp.vectorlib.assembly import case, group, octets, vector_file
 from iketcp.vectorlib.datagram_wiring import FRAGMENT_SIZE, DatagramWiring
@@ -50,6 +51,7 @@ def sessions() -> Iterator[Session[Wiring]]:
     yield from CASES
     yield from transcript_cases_authentication.CASES
     yield from transcript_cases_more.CASES
+    yield from transcript_cases_refusals.CASES
 
 
 def record(session: Session[Wiring]) -> Json:
