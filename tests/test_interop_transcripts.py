@@ -86,7 +86,6 @@ NOT_SENT: dict[str, str] = {
     "NotifyType.INVALID_SPI": NEVER,
     "NotifyType.SINGLE_PAIR_REQUIRED": NEVER,
     "NotifyType.INVALID_SELECTORS": NEVER,
-    "NotifyType.INITIAL_CONTACT": NEVER,
     "NotifyType.SET_WINDOW_SIZE": NEVER,
     "NotifyType.ADDITIONAL_TS_POSSIBLE": NEVER,
     "NotifyType.IPCOMP_SUPPORTED": NEVER,
