@@ -377,7 +377,8 @@ def test_tshark_finds_the_same_payloads(kind: str, captured: dict[str, Seen]) ->
         *head, found = ike_view(fields)
         assert head == [ike["exchangeType"], ike["messageId"], ike["isResponse"]]
         if has_empty_identity(step):
-            found += wanted[len(found) :]
+            assert found == wanted[: len(found)]
+            continue
         assert found == wanted, test["comment"]
         numbers = [int.from_bytes(b[2:4], "big") for b in bodies(step, NOTIFY)]
         if ike["ikeSa"] is None or can_open(test, ike):
