@@ -17,7 +17,7 @@ from vector_support import VECTORS, grouped, spoiled
 CONSUMERS = VECTORS / "consumers"
 NODE = "node"
 FRAMING, MAPPING = "stream_framing.mjs", "connection_mapping.mjs"
-PROTECTED = "protected.mjs"
+PROTECTED, SESSIONS = "protected.mjs", "exchange_transcripts.mjs"
 
 
 def consume(name: str, path: Path) -> "subprocess.CompletedProcess[str]":
@@ -136,7 +136,32 @@ def test_a_foreign_reader_can_fail(kind: str, tmp_path: Path) -> None:
     assert f"tcId {test['tcId']}" in done.stdout
 
 
-@pytest.mark.parametrize("name", [FRAMING, PROTECTED, MAPPING])
+def test_a_foreign_reader_opens_the_sessions() -> None:
+    """Every IKE message, fragment and ESP packet, under every cipher."""
+    done = consume(SESSIONS, VECTORS / "exchange_transcripts_test.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    counts = dict(part.split() for part in done.stdout.strip().split(", "))
+    assert int(counts["opened"]) > 600
+    assert (counts["refused"], counts["failed"]) == ("0", "0")
+
+
+@pytest.mark.parametrize("content", ["ike", "fragment", "esp"])
+def test_a_foreign_reader_of_sessions_can_fail(content: str, tmp_path: Path) -> None:
+    """A message that was changed is named, with exit code 1."""
+    group, test = next(
+        (group, json.loads(json.dumps(test)))
+        for group, test in grouped("exchange_transcripts", "DatagramTranscript")
+        if "Fragments" in test["flags"]
+    )
+    step = [one for one in test["steps"] if one.get("content") == content][-1]
+    step["message"] = spoiled(step["message"])
+    done = consume(SESSIONS, written(tmp_path / "one.json", group, test))
+    assert done.returncode == 1
+    assert f"tcId {test['tcId']}" in done.stdout
+    assert "failed 1" in done.stdout
+
+
+@pytest.mark.parametrize("name", [FRAMING, PROTECTED, MAPPING, SESSIONS])
 def test_a_consumer_does_not_pass_on_nothing(name: str, tmp_path: Path) -> None:
     """A file without tests proves nothing."""
     path = tmp_path / "empty.json"

@@ -30,7 +30,9 @@ def signature(key: SigningKey, hash_name: str, message: bytes) -> bytes:
     if isinstance(key, ec.EllipticCurvePrivateKey):
         scheme = ec.ECDSA(HASHES[hash_name], deterministic_signing=True)
         return key.sign(message, scheme)
-    assert isinstance(key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    assert isinstance(
+        key, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey
+    )  # invariant
     return key.sign(message)
 
 
