@@ -169,6 +169,9 @@ RAW_KEY = "BER Error: Wrong field in SEQUENCE"
 
 NAMELESS = {
     ("Notify Message Type", NotifyType.PUZZLE),
+    ("Notify Message Type", NotifyType.USE_PPK),
+    ("Notify Message Type", NotifyType.PPK_IDENTITY),
+    ("Notify Message Type", NotifyType.NO_PPK_AUTH),
     ("Transform ID (ENCR)", 30),  # RFC 8750
     ("Transform ID (ENCR)", 31),
     ("Transform ID (D-H)", 36),  # ML-KEM

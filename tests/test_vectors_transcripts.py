@@ -181,7 +181,7 @@ def test_keys_of_ike_sas() -> None:
                 skeyseed = hmac.digest(ni + nr, g_ir, HASHES[sa["prf"]])
             else:
                 old = test["ikeSas"][sa["replaces"]]
-                old_sk_d = bytes.fromhex(old["skD"])
+                old_sk_d = bytes.fromhex((old["ppk"] or old)["skD"])
                 skeyseed = hmac.digest(old_sk_d, g_ir + ni + nr, HASHES[old["prf"]])
             assert sa["skeyseed"] == skeyseed.hex()
             keys = octets(sa, *SEVEN)
@@ -208,7 +208,7 @@ def test_keys_of_child_sas() -> None:
             cipher = child["cipher"]
             sizes = [cipher["encryptionKeySize"], cipher["integrityKeySize"]] * 2
             assert [len(key) for key in keys] == sizes
-            sk_d = bytes.fromhex(sa["skD"])
+            sk_d = bytes.fromhex((sa["ppk"] or sa)["skD"])
             stream = prf_plus(sa["prf"], sk_d, g_ir + ni + nr, sum(sizes))
             assert b"".join(keys) == stream, test["tcId"]
 

@@ -73,11 +73,8 @@ UNRECORDED = {
     "NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED",
     "NotifyType.ADDITIONAL_KEY_EXCHANGE",
     "NotifyType.STATE_NOT_FOUND",
-    "NotifyType.USE_PPK",
-    "NotifyType.PPK_IDENTITY",
-    "NotifyType.NO_PPK_AUTH",
 }
-"""Numbers of RFC 8784, RFC 9242 and RFC 9370, of which no session has any so far."""
+"""Numbers of RFC 9242 and RFC 9370, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,

@@ -37,6 +37,8 @@ from vector_support import grouped, octets
 
 SIDES = ("west", "east")
 PSK, NULL, DIGITAL_SIGNATURE = 2, 13, 14
+AUTHENTICATION_FAILED = 24
+USE_PPK, PPK_IDENTITY, NO_PPK_AUTH = 16435, 16436, 16437
 
 # RFC 7427 App. A, RFC 8420 App. A: AlgorithmIdentifiers in DER, behind their sizes.
 RSA_SHA256 = bytes.fromhex("0f300d06092a864886f70d01010b0500")
@@ -95,10 +97,20 @@ class Proof:
         self.certificates = bodies(step, CERT)
         self.hash = HASHES[sa["prf"]]
         is_west = side == sa["originalInitiator"]
-        self.nonce, self.sk_p = octets(
-            sa, *(("nr", "skPi") if is_west else ("ni", "skPr"))
-        )
-        self.signed = b""
+        names = ("nr", "skPi") if is_west else ("ni", "skPr")
+        self.nonce, self.sk_p = octets(sa, *names)
+        self.plain_sk_p = self.sk_p
+        found = {notify_of(body)[0] for body in bodies(step, NOTIFY)}
+        if PPK_IDENTITY in found:
+            (key,) = octets(test[side]["ppks"][0], "key")
+            self.sk_p = mixed(key, self.sk_p, self.hash)
+            assert not sa["ppk"] or sa["ppk"][names[1]] == self.sk_p.hex()
+        self.real = self.identity = b""
+
+    @property
+    def signed(self) -> bytes:
+        """RFC 7296 §2.15."""
+        return self.real + self.nonce + hmac.digest(self.sk_p, self.identity, self.hash)
 
     def by_secret(self, secret: bytes) -> bytes:
         """RFC 7296 §2.15."""
@@ -136,6 +148,11 @@ class Proof:
         return f"{kind} {check_signature(key, self.data, self.signed)}"
 
 
+def mixed(ppk: bytes, key: bytes, name: str) -> bytes:
+    """prf+(PPK, key), as long as before. RFC 8784 §3."""
+    return hmac.digest(ppk, key + b"\1", name)
+
+
 def proofs(test: Json) -> Iterator[Proof]:
     """Every AUTH payload of a session, with the octets that it is over."""
     real: dict[str, bytes] = {}
@@ -157,8 +174,7 @@ def proofs(test: Json) -> Iterator[Proof]:
             rounds[side] += 1
             sa = test["ikeSas"][ike["ikeSa"]]
             proof = Proof(test, sa, side, step, rounds[side])
-            keyed = hmac.digest(proof.sk_p, identity[side], proof.hash)
-            proof.signed = real[side] + proof.nonce + keyed
+            proof.real, proof.identity = real[side], identity[side]
             yield proof
 
 
@@ -184,6 +200,43 @@ def test_auth_values() -> None:
         *(f"certificate P-{bits}" for bits in (256, 384, 521)),
         *(f"public-key {key}" for key in ("Ed25519", "P-256")),
     }
+
+
+def test_ppks_are_mixed_in() -> None:
+    """RFC 8784 §3, §5.1: what is said of them, and the AUTH that does without."""
+    outcomes = []
+    for test in sessions():
+        ppks = {side: test[side]["ppks"] for side in SIDES}
+        assert bool(ppks["east"]) == ("Ppk" in test["flags"])
+        offers = [step["sender"] for step, _ in notifies(test, USE_PPK)]
+        assert offers == (["west", "east"] if ppks["west"] else [])
+        if not ppks["west"]:
+            assert all(sa["ppk"] is None for sa in test["ikeSas"])
+            if ppks["east"]:
+                assert len(notifies(test, AUTHENTICATION_FAILED)) == 1
+                outcomes.append("refused")
+            continue
+        named = [(s["sender"], data) for s, data in notifies(test, PPK_IDENTITY)]
+        without = [data for _, data in notifies(test, NO_PPK_AUTH)]
+        ours, theirs = ppks["west"][0], ppks["east"][0]
+        is_known = ours["id"] == theirs["id"]
+        first = ("west", b"\2" + bytes.fromhex(ours["id"]))
+        assert named == [first, ("east", b"")][: 1 + is_known]
+        assert bool(without) != ours["isMandatory"]
+        (sa, *later) = test["ikeSas"]
+        assert bool(sa["ppk"]) == is_known
+        assert all(one["ppk"] is None for one in later)
+        proof = next(proofs(test))
+        proof.sk_p = proof.plain_sk_p
+        (secret,) = octets(test, "preSharedKey")
+        assert without in ([], [proof.by_secret(secret)])
+        if is_known:
+            (ppk,) = octets(ours, "key")
+            for name in ("skD", "skPi", "skPr"):
+                changed = mixed(ppk, bytes.fromhex(sa[name]), HASHES[sa["prf"]])
+                assert sa["ppk"][name] == changed.hex()
+        outcomes.append("mixed" if is_known else "done without")
+    assert sorted(outcomes) == ["done without", "mixed", "mixed", "refused"]
 
 
 def test_authorities_are_asked_for() -> None:

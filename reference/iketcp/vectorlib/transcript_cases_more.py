@@ -1,8 +1,9 @@
 """The recorded sessions with what later RFCs added.
 
-Puzzles, crash detection, implicit IVs, ML-KEM, and transport mode with its NATs.
+Puzzles, crash detection, implicit IVs, ML-KEM, PPKs, and transport mode with its NATs.
 
 Source: RFC 8019 §7, RFC 6290 §4, RFC 8750 §4, RFC 9370 §2.1, RFC 7296 §2.23.1
+Source: RFC 8784 §3
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from iketcp.vectorlib.transcript_cases import (
     parties,
     session,
 )
-from iketcp.vectorlib.transcript_configuration import child, party
-from iketcp.vectorlib.transcript_scripts import crash, hosts, plain, wishes
+from iketcp.vectorlib.transcript_configuration import child, party, ppk
+from iketcp.vectorlib.transcript_scripts import crash, handshake, hosts, plain, wishes
 from iketcp.vectorlib.wiring import EAST, WEST
+
+PPK_ID, PPK = "2026-06", octets("PPK", 32)
 
 DIFFICULTY = 6
 """Zero bits: a puzzle that is solved at once."""
@@ -47,6 +50,57 @@ def between_hosts(version: int = 4) -> tuple[Json, Json]:
     one = child(ESP, anywhere, anywhere, mode="transport")
     return party("west.example", (IKE,), [one]), party("east.example", (IKE,), [one])
 
+
+def with_ppks(
+    west: bool = False, east: bool = False, *, id: str = PPK_ID
+) -> tuple[Json, Json]:
+    """Describe two sides with a PPK, mandatory or not; east's may have another name."""
+    ours, theirs = parties()
+    return (
+        {**ours, "ppks": [ppk(PPK_ID, PPK, is_mandatory=west)]},
+        {**theirs, "ppks": [ppk(id, PPK, is_mandatory=east)]},
+    )
+
+
+def with_ppk_of_east() -> tuple[Json, Json]:
+    """Describe a side that has no PPK, and one that insists on it."""
+    (west, _), (_, east) = parties(), with_ppks(east=True)
+    return west, east
+
+
+PPK_SPEC = "RFC 8784 §3, §5.1"
+
+PPKS = (
+    session(
+        "a PPK, and both rekeys",
+        "Ppk ChildRekey IkeRekey",
+        f"{PPK_SPEC}; RFC 7296 §1.3.2, §1.3.3",
+        wishes((WEST, "rekey-child", "net"), (EAST, "rekey-ike-sa", "")),
+        with_ppks(),
+        "9329-6.1-rekey-share",
+    ),
+    session(
+        "a PPK that is mandatory",
+        "Ppk",
+        PPK_SPEC,
+        plain,
+        with_ppks(west=True, east=True),
+    ),
+    session(
+        "a PPK that the responder does not know: both do without",
+        "Ppk",
+        PPK_SPEC,
+        plain,
+        with_ppks(id="another"),
+    ),
+    session(
+        "a PPK that is mandatory, and the initiator has none",
+        "Ppk Refusal",
+        f"{PPK_SPEC}; RFC 7296 §2.21.2",
+        handshake,
+        with_ppk_of_east(),
+    ),
+)
 
 PRIVATE = ("10.1.1.1", "10.2.2.2")
 PUBLIC = ("203.0.113.1", "198.51.100.2")
@@ -143,4 +197,5 @@ CASES = (
         parties("aes256gcm16-prfsha512-mlkem1024"),
     ),
     *HOSTS,
+    *PPKS,
 )

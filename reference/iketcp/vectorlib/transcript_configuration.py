@@ -7,8 +7,10 @@ nothing that the session depends on can be missing.
 Source: RFC 7296 §3.3, RFC 7296 §3.5, RFC 7296 §3.13.1
 """
 
+from collections.abc import Sequence
 from ipaddress import ip_address
 
+from iketcp.ike.credentials import Ppk
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
@@ -37,6 +39,7 @@ def party(
     authentication: Json | None = None,
     puzzle_difficulty: int | None = None,
     crash_secret: bytes = b"",
+    ppks: Sequence[Json] = (),
 ) -> Json:
     """Describe one side of a session; proposals are given by keyword.
 
@@ -55,7 +58,13 @@ def party(
         "authentication": authentication,
         "puzzleDifficulty": puzzle_difficulty,
         "crashSecret": crash_secret.hex(),
+        "ppks": list(ppks),
     }
+
+
+def ppk(id: str, key: bytes, *, is_mandatory: bool = False) -> Json:
+    """Describe a post-quantum preshared key of one side. Source: RFC 8784 §2."""
+    return {"id": id.encode().hex(), "key": key.hex(), "isMandatory": is_mandatory}
 
 
 def child(
@@ -129,8 +138,14 @@ def policy_of(
         puzzle_threshold=_NEVER if difficulty is None else 0,
         puzzle_difficulty=difficulty or 0,
         crash_secret=bytes.fromhex(ours["crashSecret"]),
+        ppks=tuple(map(_ppk, ours["ppks"])),
         **proofs_of(ours["authentication"], expected),
     )
+
+
+def _ppk(one: Json) -> Ppk:
+    id, key = bytes.fromhex(one["id"]), bytes.fromhex(one["key"])
+    return Ppk(id, key, is_mandatory=one["isMandatory"])
 
 
 def _identity(side: Json) -> Identity:

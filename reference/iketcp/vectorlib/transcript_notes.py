@@ -59,6 +59,9 @@ HEADER = [
     " exchange that made it; spi is what packets in that direction carry. A Child SA"
     " made in IKE_AUTH takes the nonces of its IKE SA. With EAP, both AUTH payloads at"
     " the end are made with msk, as with a pre-shared key.",
+    "ppk (RFC 8784): in the place of skD, skPi and skPr come prf+(key, skD) and so on,"
+    " each as long as before; all that IKE_AUTH proves and makes is of these, but for"
+    " NO_PPK_AUTH.",
 ]
 
 NOTES = {
@@ -148,6 +151,11 @@ NOTES = {
         "BASIC",
         "A side does not say who it is.",
         "An AUTH that anybody else on the way could have made.",
+    ),
+    "Ppk": (
+        "BASIC",
+        "The sides have a post-quantum preshared key.",
+        "Keys without it, or no session with a peer that has none.",
     ),
     "Puzzle": (
         "STATE_MACHINE",

@@ -4,7 +4,7 @@ Shared secrets come from the private keys that the two sides drew and the public
 on the wire; from there on the keys are computed by the RFC's formulas in
 :mod:`plain <iketcp.vectorlib.plain>`. Both endpoints must have derived the same.
 
-Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from iketcp.effects import IkeKeysDerived
 from iketcp.environment import ScriptedEntropy
 from iketcp.ike.header import Header
 from iketcp.ike.negotiation import suite_of
+from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
-from iketcp.registry import ExchangeType, ProtocolId
+from iketcp.registry import ExchangeType, NotifyType, PpkIdType, ProtocolId
 from iketcp.selectors import TrafficSelector
 from iketcp.vectorlib import plain, plain_ml_kem
 from iketcp.vectorlib.envelope import Json, VectorFileError
@@ -67,6 +68,7 @@ class Associations:
         self.child_sas: list[Json] = []
         self._requests: dict[tuple[object, ...], tuple[str, Sequence[Payload]]] = {}
         self._answered: set[bytes] = set()
+        self._ppk_ids: dict[int, tuple[str, bytes]] = {}
 
     def learn(
         self,
@@ -85,10 +87,15 @@ class Associations:
         is_auth = header.exchange_type == ExchangeType.IKE_AUTH
         number = 1 if is_auth else header.message_id
         key = (side, header.spi_i if index is None else index, number)
+        notify = find_notify(payloads, NotifyType.PPK_IDENTITY)
         if not header.is_response:
             if not is_auth or first(payloads, SaPayload) is not None:
                 self._requests[key] = (sender, payloads)
+            if notify is not None:
+                self._ppk_ids[index or 0] = sender, notify.data
             return
+        if notify is not None:
+            self._mix_ppk(index or 0)
         chosen = first(payloads, SaPayload)
         if octets in self._answered or chosen is None:
             return
@@ -100,6 +107,24 @@ class Associations:
             self._rekeyed_ike_sa(request, payloads, index or 0)
         else:
             self._child_sa(request, payloads, index or 0, is_auth)
+
+    def _mix_ppk(self, index: int) -> None:
+        """Mix in the PPK that the initiator named and the responder confirmed.
+
+        Source: RFC 8784 §3
+        """
+        side, named = self._ppk_ids[index]
+        sa = self.ike_sas[index]
+        key = next(
+            one.key
+            for one in self._wiring.policies[side].ppks
+            if bytes([PpkIdType.PPK_ID_FIXED]) + one.id == named
+        )
+        mixed = {
+            name: plain.prf_plus(sa["prf"], key, sa[name], len(sa[name]))
+            for name in ("skD", "skPi", "skPr")
+        }
+        sa["ppk"] = {"key": key, **mixed}
 
     # --- key exchange -----------------------------------------------------------------
 
@@ -172,7 +197,7 @@ class Associations:
         offered = need(asked, SaPayload).proposals[chosen.number - 1]
         ni, nr = _nonces(asked, answered)
         exchange = self._exchange(initiator, asked, answered)
-        skeyseed = plain.prf(old["prf"], old["skD"], exchange["gIr"] + ni + nr)
+        skeyseed = plain.prf(old["prf"], _sk_d(old), exchange["gIr"] + ni + nr)
         spis = offered.spi, chosen.spi
         self._add_ike_sa(
             initiator, index, suite_of(chosen), spis, (ni, nr), exchange, skeyseed
@@ -209,6 +234,7 @@ class Associations:
                 "nr": nonces[1],
                 "skeyseed": skeyseed,
                 **dict(zip(IKE_KEYS, plain.cut(stream, *sizes), strict=True)),
+                "ppk": None,
             }
         )
 
@@ -230,7 +256,7 @@ class Associations:
         cipher = cipher_case(suite)
         sizes = (cipher.encryption_key, cipher.integrity_key) * 2
         seed = exchange["gIr"] + ni + nr
-        keymat = plain.prf_plus(sa["prf"], sa["skD"], seed, sum(sizes))
+        keymat = plain.prf_plus(sa["prf"], _sk_d(sa), seed, sum(sizes))
         key_i, integrity_i, key_r, integrity_r = plain.cut(keymat, *sizes)
         names = ("spi", "encryptionKey", "integrityKey")
         ours = self._installed(initiator, offered.spi)
@@ -324,6 +350,12 @@ def _nonces(
     asked: Sequence[Payload], answered: Sequence[Payload]
 ) -> tuple[bytes, bytes]:
     return need(asked, NoncePayload).nonce, need(answered, NoncePayload).nonce
+
+
+def _sk_d(sa: Json) -> bytes:
+    """Return SK_d, with the PPK in it where there is one."""
+    found: bytes = (sa["ppk"] or sa)["skD"]
+    return found
 
 
 def _selectors(
