@@ -51,6 +51,8 @@ def installed_example(folder: Path, name: str, is_uncommented: bool = False) -> 
     write(folder / "laptop.psk", SECRET)
     write(folder / "gateway.psk", SECRET)
     write(folder / "laptop.ppk", bytes(range(65, 97)))
+    write(folder / "branch.psk", SECRET)
+    write(folder / "peers.psk", b"@phone.example 0x" + SECRET.hex().encode())
     write(folder / "users.toml", b'"alice@example" = "correct horse"\n')
     write(folder / "alice.password", b"correct horse\n")
     write(folder / "proxy.password", b"correct horse\n")
@@ -101,7 +103,10 @@ CERTIFICATE_KEYS = {"certificate", "private_key", "rsa_padding", "ca", "crls"}
 
 def names_of(role: Role) -> tuple[str, ...]:
     """Every example for a command."""
-    return tuple(f"{kind}{role}.toml" for kind in ("", "eap-", "cert-", "tls-"))
+    kinds = ["", "eap-", "cert-", "tls-"]
+    if role == "responder":
+        kinds.append("peers-")
+    return tuple(f"{kind}{role}.toml" for kind in kinds)
 
 
 def example_of(role: Role, table: Table, key: Key) -> str:
@@ -110,15 +115,18 @@ def example_of(role: Role, table: Table, key: Key) -> str:
         return f"eap-{role}.toml"
     if table.name in ("tls", "proxy"):
         return f"tls-{role}.toml"
+    if table.name == "peer":
+        return "peers-responder.toml"
     is_of_certificates = key.name in CERTIFICATE_KEYS
     return f"cert-{role}.toml" if is_of_certificates else f"{role}.toml"
 
 
 def first(data: dict[str, Any], table: Table) -> dict[str, Any]:
-    """Content of a table, or of the first of several."""
-    content = data.get(table.name, [{}] if table.is_repeated else {})
-    found: dict[str, Any] = content[0] if table.is_repeated else content
-    return found
+    """Content of a table; of several, the first that has a key."""
+    content = data.get(table.name, {})
+    if not table.is_repeated:
+        return dict(content)
+    return {key: value for each in reversed(content) for key, value in each.items()}
 
 
 def test_examples_fit_each_other(tmp_path: Path) -> None:

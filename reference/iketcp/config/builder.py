@@ -8,6 +8,7 @@ Source: RFC 7296 §2.8, RFC 7296 §2.15, RFC 7296 §2.19
 import os
 import re
 import stat
+from collections.abc import Iterator
 from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
@@ -25,13 +26,10 @@ from iketcp.config.model import (
     TunConfig,
     UdpConfig,
 )
+from iketcp.config.peers import connections
 from iketcp.config.ppk import read_ppks
-from iketcp.config.proofs import (
-    Secrets,
-    own_credential,
-    read_secrets,
-    trust_in_peers,
-)
+from iketcp.config.proofs import own_credential, read_secrets, trust_in_peers
+from iketcp.config.psk_table import Secrets
 from iketcp.config.reader import Document, Section
 from iketcp.config.tls import proxy, tls
 from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
@@ -64,6 +62,15 @@ def build(document: Document, folder: Path) -> Configuration:
     eap = eap_peer(document, folder, warnings)
     eap_users = eap_authenticator(document, folder, warnings)
     local, remote = document.one("local"), document.one("remote")
+    ike = replace(
+        _ike(document, secrets),
+        credential=credential,
+        trust=trust,
+        ppks=read_ppks(document, folder, warnings),
+        eap_peer=eap,
+        eap_authenticator=eap_users,
+    )
+    peers = connections(document, folder, ike, warnings)
     return Configuration(
         role=role,
         local=LocalConfig(
@@ -72,14 +79,7 @@ def build(document: Document, folder: Path) -> Configuration:
             local["port"] if role == "responder" else 0,
         ),
         remote=RemoteConfig(remote["address"], remote["port"], remote["identity"]),
-        ike=replace(
-            _ike(document, secrets),
-            credential=credential,
-            trust=trust,
-            ppks=read_ppks(document, folder, warnings),
-            eap_peer=eap,
-            eap_authenticator=eap_users,
-        ),
+        ike=replace(ike, connections=peers),
         transport=_transport(document.one("transport")),
         tls=tls(document, folder, warnings),
         proxy=proxy(document, folder, warnings),
@@ -111,7 +111,8 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         proposals=_numbered(ike),
         local_identity=document.one("local")["identity"],
         remote_identity=document.one("remote")["identity"],
-        secrets=secrets,
+        secrets=secrets.by_identity,
+        address_secrets=secrets.by_network,
         children=_children(document),
         lifetime=_lifetime(ike),
         request_timeout_seconds=ike["request_timeout"],
@@ -190,8 +191,14 @@ def _check_assigned(section: Section, document: Document) -> None:
         raise section.error("assigned", "goes with tunnel mode only")
     if document.role == "initiator" and not document.one("ike")["request_addresses"]:
         raise section.error("assigned", "needs [ike] request_addresses")
-    if document.role == "responder" and not document.one("pool").is_present:
+    pools = (document.one("pool").is_present, *_networks_of_peers(document))
+    if document.role == "responder" and not any(pools):
         raise section.error("assigned", "needs a [pool] to assign addresses from")
+
+
+def _networks_of_peers(document: Document) -> Iterator[bool]:
+    """Tell of each [[peer]] whether it has addresses of its own to assign."""
+    return (peer["networks"] is not None for peer in document.all("peer"))
 
 
 def _check_replay_window(section: Section) -> None:

@@ -78,7 +78,7 @@ def eap_authenticator(
     Source: RFC 7296 §2.16
     """
     section = document.one("eap")
-    if document.role != "responder" or document.one("remote")["auth"] != "eap":
+    if document.role != "responder" or not asks_eap(document):
         _warn_of_idle_table(document, "remote", warnings)
         return None
     _check_alone(section)
@@ -96,15 +96,20 @@ def eap_authenticator(
     )
 
 
+def asks_eap(document: Document) -> bool:
+    """Tell whether a responder asks EAP of somebody. Source: RFC 7296 §2.16."""
+    usual = document.one("remote")["auth"]
+    peers = document.all("peer")
+    return "eap" in ({peer["auth"] or usual for peer in peers} if peers else {usual})
+
+
 def is_alone(document: Document) -> bool:
-    """Tell whether EAP is all there is, so that no other secret is needed.
+    """Tell whether EAP can be all there is, for those who use it.
 
     Source: RFC 5998 §3
     """
-    used = {"initiator": "local", "responder": "remote"}[document.role]
-    is_used = document.one(used)["auth"] == "eap"
     eap = document.one("eap")
-    return is_used and eap["only"] and EapType.TLS in eap["methods"]
+    return eap["only"] is True and EapType.TLS in eap["methods"]
 
 
 def _check_alone(section: Section) -> None:

@@ -13,22 +13,23 @@ from iketcp.config.pem_files import (
     read_public_key,
 )
 from iketcp.config.psk import read_psk
+from iketcp.config.psk_table import Secrets, read_psk_table
 from iketcp.config.reader import Document, Section
 from iketcp.crypto.signatures import check_key
 from iketcp.errors import AuthenticationFailedError
 from iketcp.ike.certificates import names
 from iketcp.ike.credentials import Credential, Proof, Trust
-from iketcp.ike.identity import Identity
 
-Secrets = dict[Identity | None, bytes]
-
-_OURS = {
+OURS: dict[str, tuple[str, ...]] = {
     "certificate": ("certificate", "private_key"),
     "public-key": ("private_key",),
 }
 """Keys of [local] that go with each ``auth``; others there mean nothing."""
 
-_THEIRS = {"certificate": ("ca",), "public-key": ("public_key", "identity")}
+THEIRS: dict[str, tuple[str, ...]] = {
+    "certificate": ("ca",),
+    "public-key": ("public_key",),
+}
 """The same of [remote]."""
 
 
@@ -47,8 +48,26 @@ def own_credential(document: Document, folder: Path, warnings: list[str]) -> Cre
         if document.role == "responder":
             raise local.error("auth", 'of a responder cannot be "eap"')
         return Credential()
+    return credential_of(local, folder, warnings)
+
+
+def credential_of(local: Section, folder: Path, warnings: list[str]) -> Credential:
+    """Read what a table says that we prove our identity with.
+
+    Parameters
+    ----------
+    local : Section
+        With the keys of ``[local]``.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing or wrong, or key and certificate do not go together.
+
+    Source: RFC 7296 §2.15
+    """
     proof = Proof(local["auth"])
-    _check_keys(local, _OURS)
+    _check_keys(local, OURS)
     if proof not in (Proof.CERTIFICATE, Proof.PUBLIC_KEY):
         return Credential(proof)
     key = read_private_key(local, folder, warnings)
@@ -86,10 +105,30 @@ def trust_in_peers(document: Document, folder: Path) -> Trust:
             sentence = 'of an initiator cannot be "eap"; [local] says that'
             raise remote.error("auth", sentence)
         return Trust(frozenset())
-    proof = Proof(remote["auth"])
-    _check_keys(remote, _THEIRS)
-    if proof is Proof.NULL and document.one("local")["auth"] == "eap":
+    if remote["auth"] == "null" and document.one("local")["auth"] == "eap":
         raise remote.error("auth", 'of "null" does not go with EAP')
+    if remote["auth"] == "public-key" and remote["identity"] is None:
+        raise remote.error("auth", "of \"public-key\" needs the key 'identity'")
+    return trust_of(remote, folder)
+
+
+def trust_of(remote: Section, folder: Path) -> Trust:
+    """Read which proof a table says that we take.
+
+    Parameters
+    ----------
+    remote : Section
+        With the keys of ``[remote]``.
+
+    Raises
+    ------
+    ConfigurationError
+        A file is missing or wrong.
+
+    Source: RFC 7296 §2.15
+    """
+    proof = Proof(remote["auth"])
+    _check_keys(remote, THEIRS)
     if proof is Proof.CERTIFICATE:
         crls = read_crls(remote, folder)
         authorities = read_certificates(remote, "ca", folder)
@@ -106,7 +145,7 @@ def _check_keys(section: Section, by_auth: dict[str, tuple[str, ...]]) -> None:
     for key in by_auth.get(auth, ()):
         if section[key] is None:
             raise section.error("auth", f"of \"{auth}\" needs the key '{key}'")
-    wanted = set(by_auth.get(auth, ())) | {"identity"}
+    wanted = set(by_auth.get(auth, ()))
     for key in {key for keys in by_auth.values() for key in keys} - wanted:
         if section[key] is not None:
             raise section.error(key, f'means nothing with auth = "{auth}"')
@@ -116,7 +155,7 @@ def _check_keys(section: Section, by_auth: dict[str, tuple[str, ...]]) -> None:
 
 
 def read_secrets(document: Document, folder: Path, warnings: list[str]) -> Secrets:
-    """Read every pre-shared key, that of [local] under ``None``.
+    """Read every pre-shared key but those of ``[[peer]]``.
 
     Raises
     ------
@@ -125,32 +164,48 @@ def read_secrets(document: Document, folder: Path, warnings: list[str]) -> Secre
 
     Source: RFC 7296 §2.15
     """
-    secrets: Secrets = {}
-    for section in (document.one("local"), *document.all("secret")):
-        is_local = section.table.name == "local"
-        identity = None if is_local else section["identity"]
-        if identity in secrets:
-            raise section.error("identity", f"{identity} has a secret already")
+    secrets, local = Secrets(), document.one("local")
+    for section in document.all("secret"):
+        key = _owner_of(section)
         secret, complaints = read_psk(section, folder)
         warnings += complaints
-        if secret is not None:
-            secrets[identity] = secret
-        elif not is_local:
+        if secret is None:
             sentence = "[[secret]] needs one of the keys 'psk_file' and 'psk_env'"
             raise section.source.error(section.path, sentence)
+        if not secrets.add(section[key], secret):
+            raise section.error(key, f"{section[key]} has a secret already")
+    secret, complaints = read_psk(local, folder)
+    warnings += complaints
+    if secret is not None:
+        secrets.add(None, secret)
+    read_psk_table(local, folder, secrets, warnings)
     _check_secrets(document, secrets)
     return secrets
 
 
+def _owner_of(section: Section) -> str:
+    """Return the key that says whose secret it is: one of two."""
+    given = [key for key in ("identity", "address") if section[key] is not None]
+    if len(given) != 1:
+        sentence = "[[secret]] needs one of the keys 'identity' and 'address'"
+        raise section.source.error(section.path, sentence)
+    return given[0]
+
+
 def _check_secrets(document: Document, secrets: Secrets) -> None:
-    """Refuse a configuration that needs a secret and has none."""
+    """Refuse a configuration that needs a secret and has none.
+
+    Where there are several kinds of peers, that is looked at for each.
+    """
     local, remote = document.one("local"), document.one("remote")
-    wanted = remote["identity"]
-    if is_alone(document) or "psk" not in (local["auth"], remote["auth"]):
+    wanted, auths = remote["identity"], (local["auth"], remote["auth"])
+    is_eap_all = "eap" in auths and is_alone(document)
+    if document.all("peer") or is_eap_all or "psk" not in auths:
         return
-    if not secrets:
+    if not secrets.by_identity and not secrets.by_network:
         sentence = "there is no secret: [local] psk_file is the simplest way to one"
         raise document.source.error(("local",), sentence)
-    if wanted is not None and not {wanted, None} & set(secrets):
+    is_his = {wanted, None} & set(secrets.by_identity) or secrets.by_network
+    if wanted is not None and not is_his:
         sentence = f"{wanted} has no [[secret]], and [local] has none for all"
         raise remote.error("identity", sentence)

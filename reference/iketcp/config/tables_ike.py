@@ -37,7 +37,7 @@ from iketcp.selectors import TrafficSelector
 _INITIATOR: tuple[Role, ...] = ("initiator",)
 _RESPONDER: tuple[Role, ...] = ("responder",)
 
-_IDENTITY = parsed(
+IDENTITY = parsed(
     'an identity such as "@gw.example", "user@example", "192.0.2.1" or "keyid:c0ffee"',
     Identity.parse,
 )
@@ -92,7 +92,7 @@ def _lifetime_keys(lifetime: str) -> tuple[Key, ...]:
     )
 
 
-_SECRET_SOURCES = (
+SECRET_SOURCES = (
     Key(
         "psk_file",
         path(),
@@ -113,7 +113,7 @@ LOCAL = Table(
     (
         Key(
             "identity",
-            _IDENTITY,
+            IDENTITY,
             "The identity we claim (IDi or IDr).",
             required_for=ROLES,
         ),
@@ -156,7 +156,14 @@ LOCAL = Table(
             "How an RSA key signs. Some peers cannot verify `pss`.",
             default="pss",
         ),
-        *_SECRET_SOURCES,
+        *SECRET_SOURCES,
+        Key(
+            "psk_table",
+            path(),
+            "File of secrets, one a line: an identity, a network such as "
+            "`192.0.2.0/24` where peers are, or `*` for all others; white space; and "
+            "the secret, written as in a file of its own and without white space.",
+        ),
     ),
     required_for=ROLES,
 )
@@ -175,7 +182,7 @@ REMOTE = Table(
         Key("port", _PORT, "TCP port to connect to.", default=4500, roles=_INITIATOR),
         Key(
             "identity",
-            _IDENTITY,
+            IDENTITY,
             "Who the peer must prove to be. A responder without this key serves "
             "whoever knows a secret.",
             required_for=_INITIATOR,
@@ -212,15 +219,18 @@ REMOTE = Table(
 
 SECRET = Table(
     "secret",
-    "A pre-shared key for one peer. The key of `[local]` serves all other peers.",
+    "A pre-shared key for one peer, by its identity or by where it is. One for its "
+    "identity comes before one for its address, and the key of `[local]` serves all "
+    "other peers.",
     (
+        Key("identity", IDENTITY, "The peer that shares this secret with us."),
         Key(
-            "identity",
-            _IDENTITY,
-            "The peer that shares this secret with us.",
-            required_for=ROLES,
+            "address",
+            network(),
+            "Or the address or network that such peers are seen at: outside of the "
+            "tunnel, and outside of any NAT. The narrowest network counts.",
         ),
-        *_SECRET_SOURCES,
+        *SECRET_SOURCES,
     ),
     is_repeated=True,
 )

@@ -427,7 +427,8 @@ class Endpoint:
     def _is_volume_limited(self) -> bool:
         return bool(self.tables.children) and any(
             child.lifetime.octets is not None or child.lifetime.packets is not None
-            for child in self.context.policy.children
+            for policy in self.context.policy.variants
+            for child in policy.children
         )
 
     # --- wishes -----------------------------------------------------------------------

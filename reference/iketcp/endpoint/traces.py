@@ -124,15 +124,15 @@ def ike_keys(sa: IkeSa) -> list[Effect]:
 
 def ike_sa_established(sa: IkeSa) -> Trace:
     """The first IKE SA of a session is authenticated."""
-    return Trace(
-        "ike-sa-established",
-        {
-            "spi_i": sa.spi_i.hex(),
-            "spi_r": sa.spi_r.hex(),
-            "remote_identity": sa.remote_identity,
-            "is_original_initiator": sa.is_original_initiator,
-        },
-    )
+    fields: dict[str, object] = {
+        "spi_i": sa.spi_i.hex(),
+        "spi_r": sa.spi_r.hex(),
+        "remote_identity": sa.remote_identity,
+        "is_original_initiator": sa.is_original_initiator,
+    }
+    if sa.policy.name:
+        fields["peer"] = sa.policy.name
+    return Trace("ike-sa-established", fields)
 
 
 def ike_sa_rekeyed(old: IkeSa, new: IkeSa) -> Trace:

@@ -137,10 +137,15 @@ def certificate_requests(policy: IkePolicy) -> list[Payload]:
 
     Source: RFC 7296 §3.7
     """
-    authorities = policy.trust.authorities
-    if Proof.CERTIFICATE not in policy.trust.proofs or not authorities:
+    authorities = [
+        authority
+        for each in policy.variants
+        if Proof.CERTIFICATE in each.trust.proofs
+        for authority in each.trust.authorities
+    ]
+    if not authorities:
         return []
-    hashes = authority_hashes(authorities)
+    hashes = authority_hashes(list(dict.fromkeys(authorities)))
     return [CertReqPayload(CertificateEncoding.X509_SIGNATURE, hashes)]
 
 
@@ -191,18 +196,25 @@ def _signed(sa: IkeSa, key: SigningKey, octets: bytes) -> AuthPayload:
 
 
 def _secret_for(sa: IkeSa, identity: Identity) -> bytes:
-    """Find the pre-shared key for a peer.
+    """Find the pre-shared key for a peer: by its identity, its address, or for all.
 
     Raises
     ------
     AuthenticationFailedError
         There is none.
+
+    Source: RFC 7296 §2.15, RFC 4301 §4.4.3
     """
     secrets = sa.policy.secrets
-    secret = secrets.get(identity, secrets.get(None))
-    if secret is None:
+    if identity in secrets:
+        return secrets[identity]
+    by_network, address = sa.policy.address_secrets, sa.path.remote_address
+    networks = [network for network in by_network if address in network]
+    if networks:
+        return by_network[max(networks, key=lambda network: network.prefixlen)]
+    if None not in secrets:
         raise AuthenticationFailedError(f"no secret for {identity}")
-    return secret
+    return secrets[None]
 
 
 def _only_secret(sa: IkeSa) -> bytes:

@@ -52,13 +52,26 @@ class IkeContext:
         self.entropy = entropy
         self.date = date
         self.cookies = CookieJar(entropy)
-        self.pool = (
-            None
-            if policy.pool is None
-            else AddressPool(policy.pool.networks, policy.pool.dns_servers)
-        )
+        pools = [each.pool for each in (policy, *policy.connections)]
+        self._pools = {
+            pool.networks: AddressPool(pool.networks, pool.dns_servers)
+            for pool in pools
+            if pool is not None
+        }
         self._is_ike_spi_used = is_ike_spi_used
         self._is_esp_spi_used = is_esp_spi_used
+
+    def pool_of(self, policy: IkePolicy) -> AddressPool | None:
+        """Return where addresses for peers of a policy come from, if it has any.
+
+        Policies with the same networks share them. Source: RFC 7296 §2.19
+        """
+        return None if policy.pool is None else self._pools[policy.pool.networks]
+
+    @property
+    def pool(self) -> AddressPool | None:
+        """Addresses for peers of the policy that is for all of them."""
+        return self.pool_of(self.policy)
 
     def new_ike_spi(self) -> bytes:
         """Allocate an IKE SPI: 8 octets, not zero, not in use.

@@ -196,6 +196,28 @@ def is_same(one: bytes, other: bytes) -> bool:
         return False
 
 
+def fits(pattern: bytes, name: bytes) -> bool:
+    """Compare a name with one in which a star stands for any value of its attribute.
+
+    Source: RFC 4301 §4.4.3.1
+    """
+    try:
+        wanted, present = _folded(pattern), _folded(name)
+    except ValueError:
+        return False
+    return len(wanted) == len(present) and all(
+        _part_fits(sorted(one), sorted(other))
+        for one, other in zip(wanted, present, strict=True)
+    )
+
+
+def _part_fits(wanted: list[Attribute], present: list[Attribute]) -> bool:
+    return len(wanted) == len(present) and all(
+        kind == other and value in ("*", found)
+        for (kind, value), (other, found) in zip(wanted, present, strict=True)
+    )
+
+
 def _folded(octets: bytes) -> list[set[Attribute]]:
     return [
         {(name, " ".join(value.split()).casefold()) for name, value in part}

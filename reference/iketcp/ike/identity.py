@@ -21,7 +21,7 @@ Source: RFC 7296 §3.5
 
 import re
 from dataclasses import dataclass
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 from iketcp.errors import ConfigurationError
 from iketcp.ike import distinguished_name
@@ -98,6 +98,15 @@ class Identity:
                 "user@domain, an IP address, or keyid: and hexadecimal digits"
             )
         return cls(IdType.ID_FQDN, name.encode())
+
+    @property
+    def address(self) -> IPv4Address | IPv6Address | None:
+        """The IP address that it is, if it is one."""
+        try:
+            is_address = self.id_type in _ADDRESS_TYPES.values()
+            return ip_address(self.data) if is_address else None
+        except ValueError:
+            return None
 
     def matches(self, other: "Identity") -> bool:
         """Tell whether two identities are the same. Source: RFC 4945 §3.1.5."""

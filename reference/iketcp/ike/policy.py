@@ -6,10 +6,12 @@ Source: RFC 4301 §4.4 (SPD and PAD), RFC 7296 §2.8 (lifetimes are local policy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
 
 from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
 from iketcp.ike.credentials import Credential, Ppk, Trust
 from iketcp.ike.identity import Identity
+from iketcp.ike.identity_pattern import IdentityPattern
 from iketcp.ike.proposals import Proposal
 from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.selectors import TrafficSelector
@@ -84,6 +86,19 @@ class IkePolicy:
     secrets: Mapping[Identity | None, bytes] = field(repr=False)
     """Pre-shared keys by remote identity; the key under ``None`` is for all others."""
     children: tuple[ChildPolicy, ...]
+    address_secrets: Mapping[IPv4Network | IPv6Network, bytes] = field(
+        default_factory=dict, repr=False
+    )
+    """Pre-shared keys by where a peer is; the narrowest network counts, and a key of
+    its identity more."""
+    name: str = ""
+    """What logs call these peers."""
+    accepts: tuple[IdentityPattern, ...] = ()
+    """Among ``connections``: whom this one is for."""
+    connections: tuple["IkePolicy", ...] = ()
+    """As responder, what stands in place of this policy once a peer says who it is:
+    the first that is for it. They differ in all but what IKE_SA_INIT has settled.
+    Source: RFC 4301 §4.4.3."""
     credential: Credential = field(default_factory=Credential)
     """What we prove our identity with, unless that is EAP."""
     trust: Trust = field(default_factory=Trust)
@@ -123,3 +138,12 @@ class IkePolicy:
     crash_secret: bytes = field(default=b"", repr=False)
     """QCD_SECRET, 32 octets that survive a restart; empty: no tokens are made.
     Source: RFC 6290 §5.1."""
+
+    @property
+    def variants(self) -> tuple["IkePolicy", ...]:
+        """What an authenticated peer may find: this policy, or one of several."""
+        return self.connections or (self,)
+
+    def is_for(self, peer: Identity) -> bool:
+        """Tell whether a peer may come in by this one of several connections."""
+        return any(pattern.fits(peer) for pattern in self.accepts)

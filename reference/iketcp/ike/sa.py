@@ -21,6 +21,7 @@ from iketcp.crypto.suite import Suite
 from iketcp.eap.authenticator import EapAuthenticator
 from iketcp.eap.peer import EapPeer
 from iketcp.errors import IketcpError
+from iketcp.ike.address_pool import AddressPool
 from iketcp.ike.child_record import Child
 from iketcp.ike.context import IkeContext
 from iketcp.ike.credentials import Ppk
@@ -247,6 +248,11 @@ class IkeSa:
         return self.spi_i if self.is_original_initiator else self.spi_r
 
     @property
+    def pool(self) -> AddressPool | None:
+        """Where addresses for this peer come from, if we assign any."""
+        return self.context.pool_of(self.policy)
+
+    @property
     def is_usable(self) -> bool:
         """Exchanges may be begun on it."""
         return self.state is IkeState.ESTABLISHED
@@ -297,8 +303,8 @@ class IkeSa:
         self.transition(IkeEvent.CLOSE)
         for spi_in in list(self.children):
             self.remove_child(spi_in)
-        if self.context.pool is not None and self.assigned:
-            self.context.pool.release(self.remote_identity)
+        if self.pool is not None and self.assigned:
+            self.pool.release(self.remote_identity)
             self.assigned = ()
         if self.exchange is not None:
             self.exchange.abandon()

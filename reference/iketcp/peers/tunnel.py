@@ -18,6 +18,7 @@ from ipaddress import (
     ip_network,
     summarize_address_range,
 )
+from itertools import chain
 
 from iketcp.child_sa import ChildSaParameters, TransportAddresses
 from iketcp.config import Configuration
@@ -127,8 +128,9 @@ class Tunnel:
             if self._options.routes is not None:
                 self._route(self._options.routes)
             else:
-                pool = self._configuration.ike.pool
-                networks = () if pool is None else pool.networks
+                policies = self._configuration.ike.variants
+                pools = [p.pool.networks for p in policies if p.pool is not None]
+                networks = dict.fromkeys(chain.from_iterable(pools))
                 self._route([ip_network(n, strict=False) for n in networks])
 
     def assign(self, assigned: ConfigurationAssigned) -> None:

@@ -62,9 +62,11 @@ def assign(
             leased.append(lease)
             attributes += _address_attributes(lease)
         if dns_type in asked:
+            policy = sa.policy.pool
+            servers = () if policy is None else policy.dns_servers
             attributes += [
                 ConfigurationAttribute(dns_type, server.packed)
-                for server in map(ip_address, pool.dns_servers)
+                for server in map(ip_address, servers)
                 if server.version == version
             ]
     if not leased:

@@ -90,7 +90,7 @@ def policy_selectors(sa: IkeSa, policy: ChildPolicy) -> tuple[Selectors, Selecto
     hosts = tuple(
         TrafficSelector.parse(str(ip_network(address.ip))) for address in sa.assigned
     )
-    if sa.context.pool is not None:
+    if sa.pool is not None:
         return policy.local_ts, hosts
     families = sa.policy.request_families
     everything = tuple(any_ipv4() if f == 4 else any_ipv6() for f in families)

@@ -32,6 +32,7 @@ from iketcp.eap.peer import EapPeer
 from iketcp.errors import EapFailedError, MalformedMessageError
 from iketcp.ike import ppk
 from iketcp.ike.authentication import check_eap_auth, eap_auth, local_id_payload
+from iketcp.ike.connections import choose_connection_of_user
 from iketcp.ike.exchanges.ike_auth import (
     IkeAuth,
     authenticated,
@@ -178,6 +179,7 @@ def _finish(
     peer, msk = Identity(claimed.id_type, claimed.data), conversation.msk
     auth = need(ppk.take_proof(sa, peer, payloads), AuthPayload)
     check_eap_auth(sa, msk, claimed, auth)
+    choose_connection_of_user(sa, conversation.identity)
     ours = eap_auth(sa, msk, local_id_payload(sa), is_ours=True)
     authenticated(sa, eap_identity(conversation.identity))
     return [ours, *ppk.confirmation_payloads(sa), *give_child(sa, request, now)]

@@ -38,6 +38,7 @@ from iketcp.ike.authentication import (
     prove,
     verify_peer,
 )
+from iketcp.ike.connections import choose_connection
 from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.exchanges.assignment import (
     assign,
@@ -283,6 +284,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         raise MalformedMessageError("no IDi")
     need(payloads, SaPayload)
     note_initial_contact(sa, payloads)
+    choose_connection(sa, identity, payloads)
     # CHECK
     if auth is None:
         return _begin_eap(sa, identity, payloads)
@@ -355,7 +357,7 @@ def _configure_and_answer_child(
     answer: list[Payload] = []
     request = find(payloads, ConfigurationPayload)
     is_asked = request is not None and request.type == ConfigurationType.CFG_REQUEST
-    pool = sa.context.pool
+    pool = sa.pool
     if request is not None and is_asked and pool is not None:
         answer.append(assign(sa, pool, request))
     elif pool is not None and all(
