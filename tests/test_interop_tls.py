@@ -17,12 +17,22 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
+from connection_support import Reader
 from iketcp.config.issuing import write_tls_files
+from iketcp.net.tcp import TcpConnection
 from namespaces import require_or_skip
-from peer_support import PATIENCE_SECONDS, Process, die_with_parent, eventually
+from peer_support import (
+    LOOPBACK,
+    PATIENCE_SECONDS,
+    Process,
+    die_with_parent,
+    eventually,
+)
 from test_tunnel_namespaces import (
     INITIATOR,
     INNER_EAST,
@@ -36,6 +46,7 @@ from test_tunnel_namespaces import (
     ping,
     transfer,
 )
+from tls_support import CA, server
 
 OCTETS = 4 << 20
 SERVER_TLS = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
@@ -157,6 +168,52 @@ def test_openssl_s_client(built: Stage, version: str) -> None:
     with handed_over(built, *command.split(), *checks.split()):
         west = initiator(built, HERE[0])
         carries(built, west, east)
+
+
+def test_key_updates(tmp_path: Path) -> None:
+    """OpenSSL's client changes its keys, and asks us to change ours. TLS 1.3"""
+    needs("openssl")
+    (tmp_path / "ca.pem").write_bytes(CA.certificate.public_bytes(Encoding.PEM))
+    with socket.create_server((LOOPBACK[4], 0)) as listener:
+        where = f"127.0.0.1:{listener.getsockname()[1]}"
+        command = f"openssl s_client -connect {where} -CAfile {tmp_path}/ca.pem"
+        talking = subprocess.Popen(
+            [*command.split(), "-tls1_3", "-verify_return_error"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            preexec_fn=die_with_parent,  # noqa: PLW1509  (one call, no lock)
+        )
+        accepted = server().wrap(TcpConnection(listener.accept()[0]))
+    reader, told = Reader(accepted), b""
+    with talking:
+        pen, ear = talking.stdin, talking.stdout
+        assert pen is not None
+        assert ear is not None
+        for number, command_letter in enumerate((b"", b"k", b"K")):
+            if command_letter:
+                write_line(pen, command_letter)
+                wait_for_line(ear, b"KEYUPDATE")
+            write_line(pen, b"line %d" % number)
+            told += b"line %d\n" % number
+            assert reader.wait_for(len(told)) == told
+            assert accepted.send(b"answer %d\n" % number, droppable=False)
+            wait_for_line(ear, b"answer %d" % number)
+        pen.close()
+        assert reader.join() == b""
+        accepted.close()
+
+
+def write_line(stream: IO[bytes], line: bytes) -> None:
+    """Write a line, now."""
+    stream.write(line + b"\n")
+    stream.flush()
+
+
+def wait_for_line(stream: IO[bytes], line: bytes) -> None:
+    """Read up to a line."""
+    while (seen := stream.readline()) != line + b"\n":
+        assert seen, f"there is no {line!r}"
 
 
 @on_stage

@@ -142,6 +142,18 @@ def test_connections_of_our_own_are_no_strangers(connections: ConnectionMap) -> 
     assert connections.half_open.total == 0
 
 
+def test_who_was_heard_is_known_after_the_end(
+    connections: ConnectionMap, session: Session
+) -> None:
+    """Until a valid message comes nobody was; an end is no message."""
+    mute = connections.opened(A, HERE, True, 1.0)
+    heard = connections.opened(B, HERE, True, 1.0)
+    connections.valid_message(session, heard, 2.0)
+    for connection in (mute, heard):
+        connections.lost(connection.id, 3.0)
+    assert (mute.was_heard, heard.was_heard) == (False, True)
+
+
 def test_those_that_wait_in_vain_are_counted(session: Session) -> None:
     """[9329-6.1-idle]: a stranger at its deadline, not one that leaves before."""
     connections = ConnectionMap(MappingPolicy(first_message_seconds=10.0))

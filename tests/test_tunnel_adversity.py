@@ -20,6 +20,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 import pytest
 from pyroute2 import IPRoute
 
+from iketcp.config.issuing import write_tls_files
 from peer_support import LOOPBACK, PATIENCE_SECONDS, Process, Recorder, reset
 from test_tunnel_namespaces import (
     INITIATOR,
@@ -82,16 +83,20 @@ def ended(initiator: Followed, responder: Followed) -> None:
 
 
 def followed(
-    built: Stage, address: str, port: int = 4500, ike: str = ""
+    built: Stage, address: str, port: int = 4500, ike: str = "", is_tls: bool = False
 ) -> tuple[Followed, Followed]:
     """Start both peers and follow them: initiator, responder."""
     timeout = '[transport]\nuser_timeout = "1s"\n'
-    responder = built.start(
-        "responder", RESPONDER.format(local_ts=SITE, pool=POOL) + timeout
-    )
+    text = RESPONDER.format(local_ts=SITE, pool=POOL) + timeout
+    if is_tls:
+        write_tls_files(built.folder, [address])
+        text += '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
+    responder = built.start("responder", text)
     text = INITIATOR.format(address=address, remote_ts=SITE, ike=ike, tun="")
     where = f'address = "{address}"\n'
-    text = text.replace(where, f"{where}port = {port}\n")
+    if is_tls:
+        text += f'[tls]\nport = {port}\nca = "ca.pem"\n'
+    text = text.replace(where, f"{where}port = {port + is_tls}\n")
     initiator = built.start("initiator", text.replace("[transport]\n", timeout))
     return Followed(initiator), Followed(responder)
 
@@ -154,8 +159,9 @@ def transfer(
 class Cutter:
     """A relay that resets its first connections, both ways, after so many octets."""
 
-    def __init__(self, version: int) -> None:
+    def __init__(self, version: int, port: int) -> None:
         self._version = version
+        self._port = port
         self._listener = socket.create_server(
             (LOOPBACK[version], 0), family=FAMILY[version]
         )
@@ -181,7 +187,7 @@ class Cutter:
         ):
             near, _ = self._listener.accept()
             far = socket.create_connection(
-                (OUTER[self._version], 4500), PATIENCE_SECONDS
+                (OUTER[self._version], self._port), PATIENCE_SECONDS
             )
             with near, far:
                 if self._relay(near, far):
@@ -203,16 +209,28 @@ class Cutter:
         return True
 
 
-@pytest.mark.parametrize("is_upward", [True, False])
-@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize(
+    ("version", "is_upward", "is_tls"),
+    [
+        (4, True, False),
+        (4, False, False),
+        (6, True, False),
+        (6, False, False),
+        (6, True, True),
+    ],
+)
 @on_stage
 def test_rst_twenty_times_in_a_transfer(
-    built: Stage, version: int, is_upward: bool
+    built: Stage, version: int, is_upward: bool, is_tls: bool
 ) -> None:
-    """TCP inside mends what each break loses; no SA is made anew. RFC 9329 §6.1"""
+    """TCP inside mends what each break loses; no SA is made anew. RFC 9329 §6.1
+
+    With TLS every connection resumes the session of the one before. [9329-A-resume]
+    """
     octets = random.Random(version).randbytes(OCTETS)
-    with Cutter(version) as cutter:
-        initiator, responder = followed(built, LOOPBACK[version], cutter.port)
+    with Cutter(version, 443 if is_tls else 4500) as cutter:
+        where = (LOOPBACK[version], cutter.port)
+        initiator, responder = followed(built, *where, is_tls=is_tls)
         with transfer(built, version, is_upward, octets) as arriving:
             for peer in (initiator, responder):
                 peer.told.wait_for("connection-closed", CUTS)
@@ -221,6 +239,9 @@ def test_rst_twenty_times_in_a_transfer(
         assert cutter.cuts == CUTS
         assert len(initiator.told.of("connection-opened")) == CUTS
         assert len(initiator.told.of("connection-closed")) == CUTS
+        for event in initiator.told.of("tls"):
+            assert str(event["protection"]).endswith(" resumed")
+        assert len(initiator.told.of("tls")) == CUTS * is_tls
         ended(initiator, responder)
 
 
