@@ -192,6 +192,7 @@ resync = 3
 corrupt_limit = 3
 half_open_limit_per_address = 2
 half_open_limit = 4
+proxy_protocol_from = ["192.0.2.5", "2001:0db8::5"]
 [tun]
 mode = "memory"
 name = "vpn0"
@@ -240,6 +241,7 @@ format = "json"
     assert (transport.corrupt_limit, transport.resync) == (3, 3)
     assert transport.half_open_limit_per_address == 2
     assert transport.half_open_limit == 4
+    assert transport.proxy_protocol_from == ("192.0.2.5", "2001:db8::5")
     tun = configuration.tun
     assert (tun.mode, tun.name, tun.mtu) == ("memory", "vpn0", 1300)
     assert tun.addresses == (

@@ -94,6 +94,8 @@ class TransportConfig:
     half_open_limit: int
     """Connections without a valid message so far, of one address and of all.
     [9329-6.1-idle]"""
+    proxy_protocol_from: tuple[str, ...]
+    """IP addresses of balancers that say first for whom they connect."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ Source: RFC 9329 §6.1, RFC 9329 §9
 from iketcp.config.model import Role
 from iketcp.config.schema import Key, Table
 from iketcp.config.values import (
+    address,
     boolean,
     choice,
     duration,
@@ -163,6 +164,15 @@ TRANSPORT = Table(
             _COUNT,
             "Connections in all that have not sent a valid message so far.",
             default=_LIMITS.half_open_limit,
+            roles=_RESPONDER,
+        ),
+        Key(
+            "proxy_protocol_from",
+            list_of(address(), "IP addresses"),
+            "Addresses of balancers, or of other relays of TCP, that send a header of "
+            "the PROXY protocol (version 2) first. Of these it is required, and "
+            "believed; from others it is not understood.",
+            default=[],
             roles=_RESPONDER,
         ),
     ),

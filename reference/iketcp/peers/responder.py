@@ -16,8 +16,14 @@ from functools import partial
 
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.connection import Connection
-from iketcp.net.tcp import Listener, SocketAddress, TcpConnection
+from iketcp.net.tcp import (
+    ConnectionBroken,
+    Listener,
+    SocketAddress,
+    TcpConnection,
+)
 from iketcp.net.tls import TlsServer
+from iketcp.peers.announced import Announced
 from iketcp.peers.peer import Peer
 
 
@@ -31,6 +37,7 @@ class Responder(Peer):
     _tls: Listener | None = None
 
     def _prepare(self) -> None:
+        self._announced = Announced(self.configuration.transport)
         options = self.configuration.tls
         if options is not None:
             assert options.identity is not None  # invariant: a responder's has it
@@ -103,19 +110,31 @@ class Responder(Peer):
     ) -> None:
         """Thread body: one new thread for each connection."""
         while (carrier := listener.accept()) is not None:
-            self._serve(wrap(carrier))
+            try:
+                body = partial(self._serve, carrier, wrap)
+                self._threads.spawn("connection", body)
+            except EnvironmentProblem as error:
+                carrier.close(graceful=False)
+                self.tell("problem", {"text": str(error)})
 
-    def _serve(self, connection: Connection) -> None:
-        def body() -> None:
-            self.run_connection(connection, is_tcp_originator=False)
-
-        try:
-            self._threads.spawn("connection", body)
-        except EnvironmentProblem as error:
-            connection.close(graceful=False)
-            self.tell("problem", {"text": str(error)})
+    def _serve(
+        self, carrier: TcpConnection, wrap: Callable[[TcpConnection], Connection]
+    ) -> None:
+        """Thread body: hear for whom a connection is, if somebody says it; feed it."""
+        if self._announced.is_expected(carrier):
+            sender = str(carrier.remote_address)
+            try:
+                is_known = self._announced.take(carrier)
+            except ConnectionBroken as error:
+                self.tell("refused", {"remote": sender, "reason": str(error)})
+                is_known = False
+            if not is_known:
+                carrier.close(graceful=False)
+                return
+        self.run_connection(wrap(carrier), is_tcp_originator=False)
 
     def _close_openers(self) -> None:
+        self._announced.stop()
         self.endpoint.datagrams.takes_first = False
         for listener in (self._plain, self._tls):
             if listener is not None:
