@@ -5,14 +5,17 @@ import threading
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
+from OpenSSL import SSL, crypto
 
 from certificate_factory import authority, key_from
 from conftest import LeakCheck
 from connection_support import PATIENCE_SECONDS, Reader, carriers
+from iketcp.crypto.signatures import SigningKey
 from iketcp.errors import ConfigurationError
 from iketcp.net.connection import Connection
-from iketcp.net.tcp import ConnectionBroken
+from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.tls import TlsServer, is_for, pin_of
 from iketcp.net.tls_connection import TlsConnection
 from iketcp.net.tls_options import TlsIdentity, TlsOptions
@@ -293,6 +296,32 @@ def test_options_that_leave_nothing(options: dict[str, bool], words: str) -> Non
     """NULL ciphers are of TLS 1.2 only."""
     with pytest.raises(ConfigurationError, match=words):
         server(**options)
+
+
+class Stranger:
+    """A server that shows whatever it was given."""
+
+    def __init__(self, certificate: bytes, key: SigningKey) -> None:
+        self._context = SSL.Context(SSL.TLS_METHOD)
+        shown = crypto.load_certificate(crypto.FILETYPE_ASN1, certificate)
+        self._context.use_certificate(shown)
+        self._context.use_privatekey(key)
+
+    def wrap(self, carrier: TcpConnection) -> TlsConnection:
+        """Expect TLS on a connection."""
+        tls = SSL.Connection(self._context, None)
+        tls.set_accept_state()
+        return TlsConnection(carrier, tls)
+
+
+@pytest.mark.filterwarnings("ignore:Passing pyOpenSSL X509 objects")
+def test_a_certificate_of_a_version_that_does_not_exist() -> None:
+    """OpenSSL bears it; whom a client pins, it has to be able to read."""
+    der = SERVER.certificate.public_bytes(Encoding.DER)
+    odd = der.replace(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x04", 1)
+    assert odd != der
+    said, _ = refusals(client(pins=(bytes(32),)), Stranger(odd, SERVER.key))
+    assert said == "TLS: the server's certificate cannot be read"
 
 
 def test_a_key_that_does_not_fit() -> None:

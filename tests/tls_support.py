@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,7 +15,7 @@ from certificate_factory import Issued, authority, issue, key_from
 from connection_support import PATIENCE_SECONDS, Reader, carriers
 from iketcp.config import TlsConfig, TlsUse
 from iketcp.crypto.signatures import SigningKey
-from iketcp.net.tcp import ConnectionBroken
+from iketcp.net.tcp import ConnectionBroken, TcpConnection
 from iketcp.net.tls import TlsClient, TlsServer
 from iketcp.net.tls_connection import TlsConnection
 from iketcp.net.tls_options import TlsIdentity, TlsOptions, TlsTrust
@@ -111,7 +111,15 @@ def tls_pair(
             reader.join()
 
 
-def refusals(ours: TlsClient, theirs: TlsServer) -> tuple[str, str]:
+class Wraps(Protocol):
+    """A server of TLS, ours or another."""
+
+    def wrap(self, carrier: TcpConnection) -> TlsConnection:
+        """Expect TLS on a connection."""
+        ...
+
+
+def refusals(ours: TlsClient, theirs: Wraps) -> tuple[str, str]:
     """What client and server say of a handshake that fails."""
     with carriers() as (far, near):
         accepted = theirs.wrap(near)

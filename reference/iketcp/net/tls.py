@@ -186,7 +186,10 @@ class _Judge:
         is_good: int,
     ) -> bool:
         """Say whether the handshake goes on; OpenSSL has looked before us."""
-        problem = self._problem(certificate, error, depth, bool(is_good))
+        try:
+            problem = self._problem(certificate, error, depth, bool(is_good))
+        except Exception:  # whatever a stranger has made of it
+            problem = "the server's certificate cannot be read"
         if problem:
             self._connection.refusal = problem
         return not problem
