@@ -16,7 +16,7 @@ from iketcp.endpoint.tables import DatagramPolicy
 from iketcp.errors import ConfigurationError
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import describe_proposal
-from iketcp.ike.policy import Lifetime, PoolPolicy
+from iketcp.ike.policy import Childless, Lifetime, PoolPolicy
 from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.mapping import MappingPolicy
 from iketcp.peers.datagrams import datagram_policy
@@ -165,6 +165,7 @@ cookies = true
 puzzle_threshold = 5
 puzzle_difficulty = 12
 half_open = 2.5
+childless = "allow"
 [[child]]
 name = "a"
 proposals = ["aes256gcm16-x25519-noesn"]
@@ -219,6 +220,7 @@ format = "json"
     assert ike.is_cookie_required is True
     assert (ike.puzzle_threshold, ike.puzzle_difficulty) == (5, 12)
     assert ike.half_open_seconds == 2.5
+    assert ike.childless is Childless.ALLOW
     first, second = ike.children
     assert describe_proposal(first.proposals[0]) == "aes256gcm16-x25519-noesn"
     assert [str(ts) for ts in first.local_ts] == [

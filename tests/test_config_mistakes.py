@@ -232,6 +232,10 @@ MISTAKES: dict[str, tuple[str, str]] = {
         INITIATOR + "[ike]\ncookies = true\n",
         "11: [ike] cookies is for the responder only",
     ),
+    "a word of the responder's": (
+        INITIATOR + '[ike]\nchildless = "allow"\n',
+        '11: [ike] childless of "allow" is not for the initiator',
+    ),
     "table of the other role": (
         INITIATOR + '[pool]\nnetworks = ["10.9.0.0/24"]\n',
         "10: [pool] is for the responder only",
@@ -324,6 +328,10 @@ RESPONDER_MISTAKES: dict[str, tuple[str, str]] = {
     "pools that overlap": (
         RESPONDER + '[pool]\nnetworks = [\n"10.9.0.0/16",\n"10.9.1.0/24",\n]\n',
         "11: [pool] networks overlap: 10.9.0.0/16 and 10.9.1.0/24",
+    ),
+    "a word of the initiator's": (
+        RESPONDER + '[ike]\nchildless = "prefer"\n',
+        '9: [ike] childless of "prefer" is not for the responder',
     ),
     "more half-open for one than for all": (
         RESPONDER + "[transport]\nhalf_open_limit = 4\n",

@@ -232,6 +232,20 @@ def test_ppk_with_eap(stage: Stage) -> None:
     stage.ping_both_ways()
 
 
+@tcp_ways
+@on_stage("Authentication", "a PPK, and Child SAs after IKE_AUTH only")
+def test_childless(stage: Stage) -> None:
+    """RFC 6023 §5, RFC 8784 §6: ours rekeys the IKE SA before it names selectors."""
+    word = "force" if stage.way.we_initiate else "allow"
+    theirs = {**THEIR_PPK, "ike": f"{THEIR_PPK['ike']}\n childless = force"}
+    ours = {**ppk(stage), "ike": f'childless = "{word}"'}
+    running = stage.connect(ours, theirs)
+    kinds = [kind for kind, _ in running.told.events]
+    first = kinds.index("child-sa-installed")
+    assert ("ike-sa-rekeyed" in kinds[:first]) is stage.way.we_initiate
+    stage.ping_both_ways()
+
+
 # --- what must not come about ---------------------------------------------------------
 
 

@@ -32,7 +32,13 @@ from iketcp.config.proofs import own_credential, read_secrets, trust_in_peers
 from iketcp.config.psk_table import Secrets
 from iketcp.config.reader import Document, Section
 from iketcp.config.tls import proxy, tls
-from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
+from iketcp.ike.policy import (
+    Childless,
+    ChildPolicy,
+    IkePolicy,
+    Lifetime,
+    PoolPolicy,
+)
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.ike.retransmission import RetransmissionPolicy
 from iketcp.registry import ExtendedSequenceNumbers, TransformType
@@ -126,7 +132,18 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         is_fragmentation_supported=ike["fragmentation"],
         half_open_seconds=ike["half_open"],
         unique=ike["unique"],
+        childless=_childless(ike, document.role),
     )
+
+
+def _childless(section: Section, role: Role) -> Childless:
+    """Refuse a word that says nothing for this role. Source: RFC 6023 §3."""
+    wish = Childless(section["childless"])
+    is_responders = wish is Childless.ALLOW
+    if wish is not Childless.NEVER and is_responders != (role == "responder"):
+        sentence = f'of "{wish.value}" is not for the {role}'
+        raise section.error("childless", sentence)
+    return wish
 
 
 def _retransmission(section: Section) -> RetransmissionPolicy:

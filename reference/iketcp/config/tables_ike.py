@@ -31,7 +31,7 @@ from iketcp.config.values import (
 )
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
-from iketcp.ike.policy import Uniqueness
+from iketcp.ike.policy import Childless, Uniqueness
 from iketcp.selectors import TrafficSelector
 
 _INITIATOR: tuple[Role, ...] = ("initiator",)
@@ -305,6 +305,16 @@ IKE = Table(
             "Agree to IKE fragments where the peer does. They are taken over any "
             "transport, and never sent over TCP, which has no need of them.",
             default=True,
+        ),
+        Key(
+            "childless",
+            choice(*(each.value for each in Childless)),
+            "Make IKE SAs without a Child SA at first; those follow at once, each in "
+            "an exchange of its own. An initiator says `prefer` or, to do without a "
+            "responder that cannot, `force`; a responder that takes both kinds says "
+            "`allow`. With a PPK in use the IKE SA is rekeyed in between, so that what "
+            "Child SAs protect is hidden from quantum computers, too.",
+            default="never",
         ),
         Key(
             "crash_secret_file",

@@ -29,6 +29,7 @@ from iketcp.errors import (
     TsUnacceptableError,
 )
 from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.childless import want_children
 from iketcp.ike.exchanges.collisions import check_child_request, check_ike_rekey
 from iketcp.ike.exchanges.create_child_sa import (
     CreateChild,
@@ -346,10 +347,10 @@ def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:
     if sa.eap is not None and isinstance(exchange, IkeAuth):
         sa.want(EapRound(exchange), is_urgent=True)
     elif isinstance(exchange, IkeAuth):
-        if not sa.children:
+        if exchange.is_child_refused:
             sa.want(DeleteIkeSa("the Child SA was refused"))
-        for policy in sa.policy.children[1:]:
-            sa.want(CreateChild(policy))
+        else:
+            want_children(sa)
 
 
 def _exchange_failed(

@@ -51,6 +51,7 @@ from iketcp.selectors import TrafficSelector, UnknownSelector
 _U8_AND_RESERVED = struct.Struct(">Bxxx")
 _KE_HEAD = struct.Struct(">HH")
 _NOTIFY_HEAD = struct.Struct(">BBH")
+_OF_THE_IKE_SA = (NotifyType.QCD_TOKEN, NotifyType.CHILDLESS_IKEV2_SUPPORTED)
 _DELETE_HEAD = struct.Struct(">BBH")
 _FRAGMENT_HEAD = struct.Struct(">HH")
 
@@ -200,9 +201,9 @@ class NotifyPayload(Payload):
     def encode_body(self) -> bytes:
         """Encode protocol (zero without SPI), SPI Size, type, SPI and data.
 
-        A token of quick crash detection names the IKE SA without an SPI: RFC 6290 §4.1.
+        Two types name the IKE SA without an SPI: RFC 6290 §4.1, RFC 6023 §4.
         """
-        names_sa = self.spi or self.notify_type == NotifyType.QCD_TOKEN
+        names_sa = self.spi or self.notify_type in _OF_THE_IKE_SA
         protocol = self.protocol if names_sa else ProtocolId.NONE
         head = _NOTIFY_HEAD.pack(protocol, len(self.spi), self.notify_type)
         return head + self.spi + self.data

@@ -54,6 +54,18 @@ class ChildPolicy:
     addresses assigned by the Configuration payload. Source: RFC 7296 §2.19."""
 
 
+class Childless(Enum):
+    """Whether IKE_AUTH goes without a Child SA. Source: RFC 6023 §3."""
+
+    NEVER = "never"
+    ALLOW = "allow"
+    """A responder takes either kind of IKE_AUTH."""
+    PREFER = "prefer"
+    """An initiator does without where the responder takes that."""
+    FORCE = "force"
+    """An initiator has no IKE SA with a responder that does not."""
+
+
 @dataclass(frozen=True, slots=True)
 class PoolPolicy:
     """What the responder hands out. Source: RFC 7296 §3.15."""
@@ -133,6 +145,7 @@ class IkePolicy:
     is_fragmentation_supported: bool = True
     """Agree to IKE fragmentation where the peer offers it. Source: RFC 7383 §2.3."""
     unique: Uniqueness = Uniqueness.INITIAL_CONTACT
+    childless: Childless = Childless.NEVER
     half_open_seconds: float = 30.0
     """How long the responder keeps an IKE SA whose IKE_AUTH has not come."""
     crash_secret: bytes = field(default=b"", repr=False)

@@ -176,6 +176,8 @@ class IkeSa:
     is_initial_contact = False
     """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
     remote_hash_algorithms: tuple[int, ...] = ()
+    is_childless = False
+    """Our IKE_AUTH asks for no Child SA. Source: RFC 6023 §5."""
     is_ppk_agreed = False
     """Both peers said USE_PPK. Source: RFC 8784 §3."""
     ppk: Ppk | None = None

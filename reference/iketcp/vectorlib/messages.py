@@ -9,6 +9,7 @@ from iketcp.vectorlib.envelope import VectorFile
 from iketcp.vectorlib.message_case import Case, MessageGroup, as_test
 from iketcp.vectorlib.message_cases import valid
 from iketcp.vectorlib.message_cases_broken import broken
+from iketcp.vectorlib.message_cases_childless import childless
 from iketcp.vectorlib.message_cases_crash import crash_detection
 from iketcp.vectorlib.message_cases_eap import eap_rounds
 from iketcp.vectorlib.message_cases_fragment import fragmentation
@@ -36,6 +37,7 @@ def build() -> VectorFile:
     cases += proofs()
     cases += further_exchanges()
     cases += ppks()
+    cases += childless()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

@@ -38,7 +38,7 @@ from iketcp.ike.exchanges.child import (
 )
 from iketcp.ike.exchanges.child_choice import Candidate
 from iketcp.ike.exchanges.followup_ke import Creation, keep_or_finish
-from iketcp.ike.exchanges.informational import DeleteChild
+from iketcp.ike.exchanges.informational import DeleteChild, DeleteIkeSa
 from iketcp.ike.exchanges.transport_mode import Selectors, agreed_payloads
 from iketcp.ike.negotiation import methods_of
 from iketcp.ike.outputs import ChildFailed, Note
@@ -148,8 +148,13 @@ class CreateChild(Creation):
         return CreateChild(self.policy, method)
 
     def failed(self, sa: IkeSa, reason: str) -> None:
-        """Note that the peer refused for good."""
+        """Note that the peer refused for good.
+
+        Choice: an IKE SA without any Child SA is of no use to who asks for them.
+        """
         sa.emit(ChildFailed(self.policy.name, reason))
+        if not sa.children and not sa.is_waiting(CreateChild):
+            sa.want(DeleteIkeSa("the Child SA was refused"))
 
 
 class RekeyChild(CreateChild):

@@ -7,6 +7,7 @@ does not, the IKE SA stands all the same.
 A request without AUTH asks for EAP. What follows then is in
 :mod:`iketcp.ike.exchanges.eap_rounds`.
 
+Source: RFC 6023 §5
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.15
 Source: RFC 7296 §2.16
@@ -54,6 +55,11 @@ from iketcp.ike.exchanges.child import (
     make_child,
     offer_child,
 )
+from iketcp.ike.exchanges.childless import (
+    check_child_asked,
+    check_none_made,
+    is_childless,
+)
 from iketcp.ike.exchanges.transport_mode import agreed_payloads
 from iketcp.ike.identity import Identity
 from iketcp.ike.initial_contact import (
@@ -66,7 +72,6 @@ from iketcp.ike.payload_set import (
     find_error,
     find_identity,
     find_notify,
-    need,
     notify_name,
 )
 from iketcp.ike.payloads import (
@@ -77,7 +82,6 @@ from iketcp.ike.payloads import (
     NotifyPayload,
     Payload,
     PsPayload,
-    SaPayload,
 )
 from iketcp.ike.sa import EapUnderWay, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
@@ -116,13 +120,15 @@ class IkeAuth(Exchange):
         """IDr as it came, kept while EAP goes on."""
         self.eap_response = b""
         """What we say next in EAP; empty once it is over, or where there is none."""
+        self.is_child_refused = False
 
     def request(self, sa: IkeSa, now: float) -> Sequence[Payload]:
         """Make [PS,] IDi, [CERT,] [N,] [CERTREQ,] [IDr,] [AUTH,] and what follows.
 
-        That is [N,] [CP(CFG_REQUEST),] [N,] SA, TSi, TSr.
+        That is [N,] [CP(CFG_REQUEST),] and, where a Child SA is to come of it, [N,] SA,
+        TSi, TSr.
 
-        Source: RFC 7296 §1.2, RFC 7296 §2.16, RFC 8019 §7.2.2
+        Source: RFC 6023 §5, RFC 7296 §1.2, RFC 7296 §2.16, RFC 8019 §7.2.2
         """
         ours = local_id_payload(sa)
         payloads: list[Payload] = [ours]
@@ -139,8 +145,10 @@ class IkeAuth(Exchange):
         payloads += token_payloads(sa)
         if sa.policy.request_families:
             payloads.append(configuration_request(sa.policy.request_families))
-        self.offer = offer_child(sa, sa.policy.children[0], sa.ni)
         sa.transition(IkeEvent.SEND_IKE_AUTH)
+        if sa.is_childless:
+            return payloads
+        self.offer = offer_child(sa, sa.policy.children[0], sa.ni)
         return payloads + self.offer.payloads()
 
     @property
@@ -223,7 +231,15 @@ class IkeAuth(Exchange):
         self.eap_response = conversation.receive(eap.message) or b""
 
     def take_child(self, sa: IkeSa, payloads: Sequence[Payload], now: float) -> None:
-        """Take what follows AUTH: the peer's token, addresses and the Child SA."""
+        """Take what follows AUTH: the peer's token, addresses and the Child SA.
+
+        Raises
+        ------
+        MalformedMessageError
+            There is a Child SA, and we asked for none.
+
+        Source: RFC 6023 §5, RFC 7296 §1.2
+        """
         keep_tokens(sa, payloads)
         error = find_error(payloads)
         if error is not None:
@@ -234,7 +250,8 @@ class IkeAuth(Exchange):
             sa.assigned, servers = read_assignment(reply)
             sa.emit(Assigned(sa.assigned, servers))
         if self.offer is None:
-            raise LookupError("a response without request")  # pragma: no cover
+            check_none_made(payloads)
+            return
         try:
             agreed = accept_child(sa, self.offer, payloads, (sa.ni, sa.nr))
         except ExchangeError as failure:
@@ -244,6 +261,7 @@ class IkeAuth(Exchange):
 
     def _child_failed(self, sa: IkeSa, reason: str) -> None:
         """The IKE SA stands without its first Child SA; the engine decides."""
+        self.is_child_refused = True
         sa.emit(ChildFailed(sa.policy.children[0].name, reason))
 
 
@@ -265,7 +283,8 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     -------
     list[Payload]
         IDr, [CERT,] AUTH, [N(PPK_IDENTITY),] [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,]
-        SA, TSi, TSr or the Notify of what failed; or IDr, [CERT,] [AUTH,] EAP.
+        SA, TSi, TSr (but for an IKE SA without Child SA), or the Notify of what failed;
+        or IDr, [CERT,] [AUTH,] EAP.
 
     Raises
     ------
@@ -282,7 +301,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     auth = find(payloads, AuthPayload)
     if identity is None:
         raise MalformedMessageError("no IDi")
-    need(payloads, SaPayload)
+    check_child_asked(sa, payloads)
     note_initial_contact(sa, payloads)
     choose_connection(sa, identity, payloads)
     # CHECK
@@ -353,7 +372,10 @@ def give_child(sa: IkeSa, payloads: Sequence[Payload], now: float) -> list[Paylo
 def _configure_and_answer_child(
     sa: IkeSa, payloads: Sequence[Payload], now: float
 ) -> list[Payload]:
-    """Hand out addresses and make the first Child SA. Source: RFC 7296 §2.19."""
+    """Hand out addresses and make the first Child SA, if there is to be one.
+
+    Source: RFC 6023 §5, RFC 7296 §2.19
+    """
     answer: list[Payload] = []
     request = find(payloads, ConfigurationPayload)
     is_asked = request is not None and request.type == ConfigurationType.CFG_REQUEST
@@ -364,6 +386,8 @@ def _configure_and_answer_child(
         policy.is_narrowed_to_assigned_address for policy in sa.policy.children
     ):
         raise FailedCpRequiredError("an address has to be asked for")
+    if is_childless(payloads):
+        return answer
     agreed, rest = answer_child(
         sa, payloads, candidates(sa), (sa.ni, sa.nr), is_ike_auth=True
     )

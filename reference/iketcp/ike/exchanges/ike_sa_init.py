@@ -4,6 +4,7 @@ The only exchange in the clear. The initiator offers; the responder chooses, or 
 a cookie, the solution of a puzzle or another key exchange method, upon which the
 initiator begins again. What was said here is authenticated afterwards by AUTH.
 
+Source: RFC 6023 §3
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.6
 Source: RFC 7296 §2.6.1
@@ -32,6 +33,7 @@ from iketcp.errors import (
 from iketcp.ike import admission, ppk
 from iketcp.ike.authentication import SIGNATURE_HASHES, certificate_requests
 from iketcp.ike.context import IkeContext
+from iketcp.ike.exchanges.childless import announcement_payloads, choose_childless
 from iketcp.ike.exchanges.ike_auth import IkeAuth
 from iketcp.ike.exchanges.ike_intermediate import (
     begin_intermediate,
@@ -282,6 +284,7 @@ class IkeSaInit(Exchange):
         if self._key_exchange is None or not ke.method == suite.ke == self._method:
             raise MalformedMessageError("the KE payload is not of the chosen method")
         ppk.take_agreement(sa, payloads)
+        choose_childless(sa, payloads)
         begin_intermediate(sa, answer.proposals[0], suite, payloads)
         # DERIVE
         sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
@@ -441,6 +444,7 @@ def _answer(
             *fragmentation_payloads(sa.is_fragmentation_agreed),
             *support_payloads([choice.proposal]),
             *ppk.agreement_payloads(sa, payloads),
+            *announcement_payloads(sa.policy),
         ],
     )
     # UPDATE
