@@ -73,8 +73,9 @@ UNRECORDED = {
     "NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED",
     "NotifyType.ADDITIONAL_KEY_EXCHANGE",
     "NotifyType.STATE_NOT_FOUND",
+    "NotifyType.CHILDLESS_IKEV2_SUPPORTED",
 }
-"""Numbers of RFC 9242 and RFC 9370, which no session has so far."""
+"""Numbers of RFC 6023, RFC 9242 and RFC 9370, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,
