@@ -62,7 +62,7 @@ REQUEST, RESPONSE = False, True
 SESSION: list[tuple[str, int, int, bool, list[int]]] = [
     (WEST, IKE_SA_INIT, 0, REQUEST, [SA, KE, NONCE, N, N, N, N]),
     (EAST, IKE_SA_INIT, 0, RESPONSE, [SA, KE, NONCE, N, N, N, N]),
-    (WEST, IKE_AUTH, 1, REQUEST, [SK, IDI, IDR, AUTH, CP, SA, TSI, TSR]),
+    (WEST, IKE_AUTH, 1, REQUEST, [SK, IDI, N, IDR, AUTH, CP, SA, TSI, TSR]),
     (EAST, IKE_AUTH, 1, RESPONSE, [SK, IDR, AUTH, CP, SA, TSI, TSR]),
     # west rekeys the Child SA, with perfect forward secrecy
     (WEST, CREATE_CHILD_SA, 2, REQUEST, [SK, N, SA, NONCE, KE, TSI, TSR]),

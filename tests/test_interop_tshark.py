@@ -235,7 +235,7 @@ def test_tshark_follows_cookie_and_another_key_exchange(tmp_path: Path) -> None:
         (IKE_SA_INIT, 0, RESPONSE, None, "17"),  # INVALID_KE_PAYLOAD
         (IKE_SA_INIT, 0, REQUEST, ["19"], "16390"),
         (IKE_SA_INIT, 0, RESPONSE, ["19"], "16388"),
-        (IKE_AUTH, 1, REQUEST, None, ""),
+        (IKE_AUTH, 1, REQUEST, None, "16384"),  # INITIAL_CONTACT
         (IKE_AUTH, 1, RESPONSE, None, ""),
     ]
 
