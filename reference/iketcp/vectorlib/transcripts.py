@@ -42,7 +42,7 @@ def build() -> VectorFile:
             fragmentSize=FRAGMENT_SIZE,
         ),
     ]
-    return vector_file(NAME, "IKE-TCP-SESSION", HEADER, NOTES, groups)
+    return vector_file(NAME, "IKE-SESSION", HEADER, NOTES, groups)
 
 
 def sessions() -> Iterator[Session[Wiring]]:
