@@ -13,6 +13,7 @@ import pytest
 
 from iketcp.vectorlib import check, envelope
 from iketcp.vectorlib.__main__ import GENERATORS, main
+from iketcp.vectorlib.checkers import CHECKERS
 from vector_support import grouped, unnoticed
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -85,6 +86,13 @@ def test_numbers_and_flags_are_consistent(name: str) -> None:
     """Numbers count from 1 without a gap; flags are explained and used."""
     problems = envelope.envelope_problems(document(name))  # type: ignore[arg-type]
     assert problems == []
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_kind_of_group_has_its_checker(name: str) -> None:
+    """``iketcp vectors check`` passes nothing over."""
+    kinds = {group["type"] for group in document(name)["testGroups"]}
+    assert kinds <= CHECKERS.keys()
 
 
 @pytest.mark.parametrize("path", sorted(SCHEMAS.glob("*.json")), ids=lambda p: p.name)

@@ -48,6 +48,7 @@ CHECKERS: Mapping[str, Callable[[Json], Iterable[str]]] = {
     "IkeKeys": check_ike_keys.problems,
     "RekeyedIkeKeys": check_ike_keys.problems,
     "ChildKeys": check_ike_keys.problems,
+    "PpkKeys": check_ike_keys.problems,
     "SharedKeyAuth": check_ike_auth.problems,
     "EcdsaSignature": check_ike_auth.problems,
     "DigitalSignature": check_ike_auth.problems,
