@@ -142,11 +142,10 @@ def test_other_proofs(scenario: str, words: tuple[str, ...], folder: Path) -> No
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("mode", ["user", "memory"])
-def test_through_a_proxy_inside_tls(mode: str, folder: Path) -> None:
+def test_through_a_proxy_inside_tls(folder: Path) -> None:
     """The same steps; the proxy is asked twice, and the second time TLS resumes."""
-    require(mode)
-    code, output = play(mode, wrapping="tls, proxy")
+    require("user")
+    code, output = play("user", wrapping="tls, proxy")
     assert code == 0, output
     steps = re.findall(r"^([✔✘-])\s+[\d.]+ s", output, re.M)
     assert steps == ["✔"] * 12, output

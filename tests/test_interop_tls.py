@@ -21,10 +21,15 @@ from typing import IO
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
+from scapy.layers.inet import IP, TCP
+from scapy.packet import Packet, Raw
 
-from connection_support import Reader
+from captures import OUTER_IPV4, run_tshark, write_packets
+from connection_support import Reader, carriers
 from iketcp.config.issuing import write_tls_files
 from iketcp.net.tcp import TcpConnection
+from iketcp.peers.sinks import KeyLog
+from iketcp.stream import STREAM_PREFIX
 from namespaces import require_or_skip
 from peer_support import (
     LOOPBACK,
@@ -46,7 +51,7 @@ from test_tunnel_namespaces import (
     ping,
     transfer,
 )
-from tls_support import CA, server
+from tls_support import CA, client, server
 
 OCTETS = 4 << 20
 SERVER_TLS = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
@@ -202,6 +207,80 @@ def test_key_updates(tmp_path: Path) -> None:
         pen.close()
         assert reader.join() == b""
         accepted.close()
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_tshark_reads_what_is_inside(tmp_path: Path, version: str) -> None:
+    """The key log has what Wireshark needs to see the stream of RFC 9329 §4."""
+    key_log = KeyLog(tmp_path / "keys")
+    options = {"is_12_allowed": version == "1.2", "is_13_allowed": version == "1.3"}
+    sent: list[tuple[int, bytes]] = []
+    with carriers() as ends:
+        for sender, end in enumerate(ends):
+            note(end, sender, sent)
+        ours = client(log_key=key_log.tls_secret, **options).wrap(ends[0])
+        theirs = server(**options).wrap(ends[1])
+        reader = Reader(theirs)
+        assert ours.handshake(PATIENCE_SECONDS)
+        assert ours.send(STREAM_PREFIX + b"forth", droppable=False)
+        assert reader.wait_for(11) == STREAM_PREFIX + b"forth"
+        assert theirs.send(b"back", droppable=False)
+        assert ours.wait_and_receive() == b"back"
+        ours.close()
+        assert reader.join() == b""
+        theirs.close()
+    write_packets(tmp_path / "tls.pcap", segments(sent))
+    text = run_tshark(
+        tmp_path,
+        tmp_path / "tls.pcap",
+        *("-o", f"tls.keylog_file:{tmp_path / 'keys' / 'tls_secrets'}"),
+        *("-q", "-z", "follow,tls,raw,0"),
+        preferences=(),
+    )
+    found = [line.strip() for line in text.splitlines()]
+    assert [line for line in found if line and not line.strip("0123456789abcdef")] == [
+        (STREAM_PREFIX + b"forth").hex(),
+        b"back".hex(),
+    ]
+
+
+def note(carrier: TcpConnection, sender: int, sent: list[tuple[int, bytes]]) -> None:
+    """See what a connection hands to its stack, in the order of both."""
+    send = carrier.send
+
+    def note_and_send(octets: bytes, droppable: bool) -> bool:
+        sent.append((sender, octets))
+        return send(octets, droppable)
+
+    carrier.send = note_and_send  # type: ignore[method-assign]
+
+
+def segments(sent: list[tuple[int, bytes]]) -> Iterator[Packet]:
+    """A TCP connection to port 443: its handshake, then a segment for each write."""
+    hosts, ports, numbers = OUTER_IPV4, (40001, 443), [1001, 5001]
+    for sender, flags, sequence, acknowledged in (
+        (0, "S", 1000, 0),
+        (1, "SA", 5000, 1001),
+        (0, "A", 1001, 5001),
+    ):
+        head = TCP(
+            sport=ports[sender],
+            dport=ports[1 - sender],
+            flags=flags,
+            seq=sequence,
+            ack=acknowledged,
+        )
+        yield IP(src=hosts[sender], dst=hosts[1 - sender]) / head
+    for sender, octets in sent:
+        head = TCP(
+            sport=ports[sender],
+            dport=ports[1 - sender],
+            flags="PA",
+            seq=numbers[sender],
+            ack=numbers[1 - sender],
+        )
+        yield IP(src=hosts[sender], dst=hosts[1 - sender]) / head / Raw(octets)
+        numbers[sender] += len(octets)
 
 
 def write_line(stream: IO[bytes], line: bytes) -> None:

@@ -1,7 +1,9 @@
 """TLS around TCP connections, over real loopback sockets. RFC 9329 App. A, App. B."""
 
+import contextlib
 import gc
 import threading
+from random import Random
 
 import pytest
 from cryptography import x509
@@ -451,3 +453,53 @@ def test_both_ends_send_while_both_read() -> None:
         assert far.wait_for(200_000) == b"0123456789" * 20_000
         us.close()
         near.join()
+
+
+# --- strangers ------------------------------------------------------------------------
+
+
+def change(carrier: TcpConnection, at: int) -> None:
+    """Change one octet of what a connection sends, counted from its first."""
+    send, count = carrier.send, 0
+
+    def changed(octets: bytes, droppable: bool) -> bool:
+        nonlocal count
+        here = at - count
+        count += len(octets)
+        if 0 <= here < len(octets):
+            octets = octets[:here] + bytes([octets[here] ^ 0x55]) + octets[here + 1 :]
+        return send(octets, droppable)
+
+    carrier.send = changed  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("is_from_client", [True, False])
+def test_octets_changed_on_the_way(version: str, is_from_client: bool) -> None:
+    """A changed octet in a handshake ends in an error that is expected, if in any.
+
+    Where a length is changed, more octets are waited for, as long as there is time.
+    """
+    for at in range(0, 700, 13):
+        with carriers() as ends:
+            change(ends[not is_from_client], at)
+            reader = Reader(server().wrap(ends[1]))
+            made = client(**VERSIONS[version]).wrap(ends[0])
+            with contextlib.suppress(ConnectionBroken):
+                made.handshake(0.1)
+            made.close()
+            end = reader.join()
+            assert end == b"" or isinstance(end, ConnectionBroken), at
+
+
+def test_octets_that_are_no_tls() -> None:
+    """Whatever comes first, a server ends in an error that is expected."""
+    random = Random(9325)
+    for size in range(1, 400, 7):
+        begins = random.choice((b"", b"\x16\x03\x01", b"\x15\x03\x03\0\x02", b"\x80"))
+        with carriers() as (far, near):
+            reader = Reader(server().wrap(near))
+            far.send(begins + random.randbytes(size), droppable=False)
+            far.close()
+            end = reader.join()
+            assert end == b"" or isinstance(end, ConnectionBroken), size
