@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from certificate_factory import Issued
 from conftest import LeakCheck
 from iketcp.net.tls import pin_of
 from iketcp.net.tls_options import TlsTrust
+from iketcp.peers import Initiator
+from iketcp.peers import initiator as initiator_module
 from iketcp.peers.control import status
 from iketcp.peers.sinks import KeyLog
 from iketcp.stream import STREAM_PREFIX
@@ -20,8 +24,10 @@ from peer_support import (
     LOOPBACK,
     PATIENCE_SECONDS,
     Peers,
+    Recorder,
     Running,
     exchange,
+    initiator_configuration,
     is_hung_up,
     unanswering_port,
     up,
@@ -424,6 +430,24 @@ def test_a_way_that_is_always_silent_when_connecting(peers: Peers) -> None:
     with unanswering_port() as port:
         initiator = peers.initiator(port, tls=tls, transport=transport)
         up(initiator, responder)
+
+
+@pytest.mark.parametrize("addresses", [("127.0.0.1", "::1"), ("::1", "127.0.0.1")])
+def test_every_address_is_tried_on_every_way(
+    peers: Peers, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, str]
+) -> None:
+    """Two addresses and two ways are four possibilities; one of them works."""
+    found = tuple(map(ip_address, addresses))
+    monkeypatch.setattr(initiator_module, "resolve_host", lambda host: found)
+    responder = peers.responder(tls=responder_tls())
+    told = Recorder()
+    configuration = initiator_configuration(
+        free_port(), "both.example", transport=QUICK
+    )
+    tls = initiator_tls(tls_port(responder), "fallback")
+    initiator = Initiator(replace(configuration, tls=tls), [told])
+    up(peers.start(initiator, told), responder)
+    assert len(told.of("connect-failed")) == 2 + addresses.index("127.0.0.1")
 
 
 def test_both_ways_in_turn(peers: Peers) -> None:

@@ -39,6 +39,7 @@ class Initiator(Peer):
         self._wishes = threading.Condition()
         self._wished_delay: float | None = None
         self._attempt = 0
+        self._addresses = 1
         self._is_up = False
         super().__init__(*arguments, **named)
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
@@ -129,8 +130,10 @@ class Initiator(Peer):
             patience_seconds=patience if self._ways.are_several else None,
         )
         self._dialer.ended(connection)
-        if not was_heard:
-            self._ways.failed()
+        if was_heard:
+            self._ways.worked()
+        else:
+            self._ways.failed(self._addresses)
         return True
 
     def _next_wish(self) -> float | None:
@@ -153,6 +156,7 @@ class Initiator(Peer):
         addresses = self._look_up(self._dialer.host)
         if addresses is None:
             return None
+        self._addresses = len(addresses)
         address = addresses[self._attempt % len(addresses)]
         self._attempt += 1
         return address
@@ -168,7 +172,7 @@ class Initiator(Peer):
         try:
             return self._dialer.dial(address, self._ways.next, self._flow_label)
         except ConnectionBroken:
-            self._ways.failed()
+            self._ways.failed(self._addresses)
             raise
 
     def _look_up(self, host: str) -> Addresses | None:

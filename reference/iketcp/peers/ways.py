@@ -1,7 +1,7 @@
 """The ways to a responder: to which port, and with TLS or without.
 
-Where there are two, the first one is tried, and after it has failed the other, in turn.
-A way that has worked is gone again after a break.
+Where there are two, the first one is tried, and after it has failed at every address
+the other, in turn. A way that has worked is gone again after a break.
 
 Source: RFC 9329 App. A
 """
@@ -31,6 +31,7 @@ class Ways:
     """
 
     def __init__(self, configuration: Configuration) -> None:
+        self._failures = 0
         plain = Way(configuration.remote.port, is_tls=False)
         tls = configuration.tls
         if tls is None:
@@ -52,6 +53,20 @@ class Ways:
         """The way to try now."""
         return self._ways[0]
 
-    def failed(self) -> None:
-        """Note that the peer was not reached on this way."""
-        self._ways.append(self._ways.pop(0))
+    def worked(self) -> None:
+        """Note that the peer was reached on this way."""
+        self._failures = 0
+
+    def failed(self, addresses: int) -> None:
+        """Note that the peer was not reached on this way.
+
+        Parameters
+        ----------
+        addresses : int
+            How many the peer has. They take turns as well, and each is tried on each
+            way.
+        """
+        self._failures += 1
+        if self._failures >= addresses:
+            self._failures = 0
+            self._ways.append(self._ways.pop(0))
