@@ -22,6 +22,7 @@ from iketcp.net.connection import Connection
 from iketcp.net.socket_options import new_flow_label
 from iketcp.net.tcp import ConnectionBroken, resolve_host
 from iketcp.net.wake import Wake
+from iketcp.peers.datagrams import Datagrams
 from iketcp.peers.dialer import Dialer
 from iketcp.peers.peer import Peer
 from iketcp.peers.ways import Ways
@@ -39,7 +40,6 @@ class Initiator(Peer):
         self._wishes = threading.Condition()
         self._wished_delay: float | None = None
         self._attempt = 0
-        self._addresses = 1
         self._is_up = False
         super().__init__(*arguments, **named)
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
@@ -79,7 +79,9 @@ class Initiator(Peer):
         was_up, self._is_up = self._is_up, False
         # it stays for all connections of a session, not longer [9329-6.1-flowlabel]
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
-        if not was_up and not effect.is_unheard:
+        if effect.is_unheard:
+            self._ways.failed()
+        elif not was_up:
             self._fail(effect.reason)
 
     def _run_originator(self) -> None:
@@ -114,8 +116,7 @@ class Initiator(Peer):
         if address is None:
             return False
         if self.datagrams is not None:
-            paths = self.datagrams.paths_to(address)
-            self.execute(self.endpoint.begin_over_udp(*paths, self.clock.now()))
+            self._begin_over_udp(self.datagrams, address)
             return True
         connection = self._connect(address)
         if connection is None:
@@ -130,11 +131,24 @@ class Initiator(Peer):
             patience_seconds=patience if self._ways.are_several else None,
         )
         self._dialer.ended(connection)
-        if was_heard:
-            self._ways.worked()
-        else:
-            self._ways.failed(self._addresses)
+        if not was_heard:
+            self._ways.failed()
         return True
+
+    def _begin_over_udp(self, datagrams: Datagrams, address: IpAddress) -> None:
+        """Send a first datagram; whether somebody was there is seen later.
+
+        Raises
+        ------
+        ConnectionBroken
+            There is no way from here now; another attempt may succeed.
+        """
+        try:
+            paths = datagrams.paths_to(address)
+        except ConnectionBroken:
+            self._ways.failed()
+            raise
+        self.execute(self.endpoint.begin_over_udp(*paths, self.clock.now()))
 
     def _next_wish(self) -> float | None:
         """Wait for a wish; its delay in seconds, or ``None`` when stopping."""
@@ -146,7 +160,7 @@ class Initiator(Peer):
             return None if self.is_stopping else delay
 
     def _next_address(self) -> IpAddress | None:
-        """Take the peer's addresses in turn, or its proxy's; ``None`` when stopping.
+        """Choose one of the peer's addresses, or its proxy's; ``None`` when stopping.
 
         Raises
         ------
@@ -156,10 +170,8 @@ class Initiator(Peer):
         addresses = self._look_up(self._dialer.host)
         if addresses is None:
             return None
-        self._addresses = len(addresses)
-        address = addresses[self._attempt % len(addresses)]
         self._attempt += 1
-        return address
+        return self._ways.choose(addresses)
 
     def _connect(self, address: IpAddress) -> Connection | None:
         """Connect to one address, on the way whose turn it is; ``None`` when stopping.
@@ -172,7 +184,7 @@ class Initiator(Peer):
         try:
             return self._dialer.dial(address, self._ways.next, self._flow_label)
         except ConnectionBroken:
-            self._ways.failed(self._addresses)
+            self._ways.failed()
             raise
 
     def _look_up(self, host: str) -> Addresses | None:

@@ -1,14 +1,16 @@
-"""The ways to a responder: to which port, and with TLS or without.
+"""The ways to a responder: to which address and port, and with TLS or without.
 
-Where there are two, the first one is tried, and after it has failed at every address
-the other, in turn. A way that has worked is gone again after a break.
+Each address is tried on the first way, then each on the other, in turn. What has worked
+is gone again after a break.
 
 Source: RFC 9329 App. A
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from iketcp.config import Configuration
+from iketcp.ike.nat_detection import IpAddress
 
 
 class Way(NamedTuple):
@@ -31,7 +33,8 @@ class Ways:
     """
 
     def __init__(self, configuration: Configuration) -> None:
-        self._failures = 0
+        self._turn = 0
+        self._addresses = 1
         plain = Way(configuration.remote.port, is_tls=False)
         tls = configuration.tls
         if tls is None:
@@ -53,20 +56,20 @@ class Ways:
         """The way to try now."""
         return self._ways[0]
 
-    def worked(self) -> None:
-        """Note that the peer was reached on this way."""
-        self._failures = 0
-
-    def failed(self, addresses: int) -> None:
-        """Note that the peer was not reached on this way.
+    def choose(self, addresses: Sequence[IpAddress]) -> IpAddress:
+        """Choose the address to try now.
 
         Parameters
         ----------
-        addresses : int
-            How many the peer has. They take turns as well, and each is tried on each
-            way.
+        addresses : Sequence[IpAddress]
+            Those that the peer has now, one at least.
         """
-        self._failures += 1
-        if self._failures >= addresses:
-            self._failures = 0
+        self._addresses = len(addresses)
+        return addresses[self._turn % self._addresses]
+
+    def failed(self) -> None:
+        """Note that the peer was not reached there and so."""
+        self._turn += 1
+        if self._turn >= self._addresses:
+            self._turn = 0
             self._ways.append(self._ways.pop(0))
