@@ -7,9 +7,9 @@
     2001:db8:1::1              2001:db8:1::2  2001:db8:2::1     2001:db8:2::2
     10.1.0.1, 2001:db8:a::1 (iketcp0)       (lo) 10.2.0.1, 2001:db8:b::1
 
-Over UDP the middle forwards packets, unless a scene makes it a NAT; over TCP it relays
-between a stream on one side and UDP port 4500 on the other. Where it relays, the peers
-see addresses of the middle, as behind a NAT and before one.
+Over UDP the middle forwards packets, unless a scene makes it a NAT; over TCP our relay
+is there, between a stream on one side and UDP port 4500 on the other. Where it relays,
+the peers see addresses of the middle, as behind a NAT and before one.
 """
 
 import contextlib
@@ -21,7 +21,11 @@ from pathlib import Path
 from typing import Any
 
 from iketcp.config import Role, parse
+from iketcp.config.relay import RelayConfig
 from iketcp.peers import Initiator, Peer, Responder
+from iketcp.peers.relay import Relay
+from iketcp.peers.relay_tcp_originator import UdpToTcp
+from iketcp.peers.relay_tcp_responder import TcpToUdp
 from namespaces import (
     NamespaceThread,
     require_or_skip,
@@ -32,8 +36,7 @@ from peer_support import SECRET, Recorder, Running, eventually, write_secret
 from strongswan import StrongSwan, strongswan_obstacle
 from traffic import arrives_whole, ping
 from udp_nat import UdpNat
-from udp_relay import Relay, StreamToUdp, UdpToStream
-from wires import configure, forward, lay_wire, route_everything
+from wires import configure, forward, lay_wire, route_everything, take_down
 
 WEST = {4: "192.0.2.1", 6: "2001:db8:1::1"}
 MIDDLE_WEST = {4: "192.0.2.2", 6: "2001:db8:1::2"}
@@ -166,6 +169,7 @@ class Stage:
         gateways = tuple(MIDDLE_EAST.values())
         self.east.call(lambda: route_everything("wire3", gateways))
         write_secret(folder)
+        self.relay_told = Recorder()
         self._relay: Relay | None = None
         self._is_nat = False
         if way.transport == "tcp":
@@ -176,24 +180,24 @@ class Stage:
         stack.callback(self.theirs.stop)
         self.ours: Running | None = None
 
-    @property
-    def relay(self) -> Relay:
-        """The relay between TCP and UDP."""
-        assert self._relay is not None
-        return self._relay
-
     def _start_relay(self) -> Relay:
         """Start the relay of this way, in the middle."""
         version = self.way.version
         if self.way.we_initiate:
-            listen, target = MIDDLE_WEST[version], EAST[version]
-            make = functools.partial(StreamToUdp, (listen, PORT), (target, PORT))
+            ends = MIDDLE_WEST[version], PORT, EAST[version], PORT
+            config = RelayConfig(False, *ends)
         else:
-            listen, target = MIDDLE_EAST[version], WEST[version]
-            make = functools.partial(UdpToStream, (listen, PORT), (target, PORT))
-        relay: Relay = self.middle.call(lambda: make().__enter__())
-        self._stack.callback(relay.__exit__)
-        return relay
+            ends = MIDDLE_EAST[version], PORT, WEST[version], PORT
+            config = RelayConfig(True, *ends, ike_port=UDP_PORTS[0])
+        return start_relay(config, self.relay_told, self.middle, self._stack)
+
+    def cut(self) -> int:
+        """End every TCP connection; returns how many there were."""
+        assert self._relay is not None
+        connections = list(self._relay.connections.values())
+        for connection in connections:
+            connection.abort()
+        return len(connections)
 
     def build_nat(self) -> UdpNat:
         """Let the middle stand for the responder's both ports: each sees a NAT."""
@@ -210,7 +214,7 @@ class Stage:
     def silence(self) -> None:
         """Lose everything from now on."""
         if self._relay is not None:
-            self._relay.is_silent = True
+            self.middle.call(lambda: take_down("wire2"))
         else:
             self.middle.call(lambda: forward(False))
 
@@ -234,7 +238,7 @@ class Stage:
         """Give strongSwan a configuration; ``fields`` replace parts of ``THEIRS``."""
         texts = {
             "local_addrs": EAST[self.way.version],
-            # a relay speaks port 4500 alone, from the first message on
+            # before us a relay speaks port 4500 alone, from the first message on
             "ports": "local_port = 4500\nremote_port = 4500" if self._relay else "",
             "remote_addrs": "%any" if self.way.we_initiate else self.address_for_them,
             "proposal": IKE,
@@ -345,8 +349,28 @@ class Stage:
         lines = []
         if self.ours is not None:
             lines = [f"{kind} {fields}" for kind, fields in self.ours.told.events]
+        lines += [f"relay: {kind} {fields}" for kind, fields in self.relay_told.events]
         log = self.theirs.log.splitlines()
         return "\n".join(["--- ours", *lines, "--- strongSwan", *log[-120:]])
+
+
+def start_relay(
+    config: RelayConfig,
+    told: Recorder,
+    where: NamespaceThread,
+    stack: contextlib.ExitStack,
+) -> Relay:
+    """Start a relay in another namespace; its threads stay there."""
+
+    def start() -> Relay:
+        kind = UdpToTcp if config.is_originator else TcpToUdp
+        relay: Relay = kind(config, [told])
+        relay.start()
+        return relay
+
+    relay: Relay = where.call(start)
+    stack.callback(relay.stop)
+    return relay
 
 
 def refused(stage: Stage, ours: dict[str, str], theirs: dict[str, str]) -> str:

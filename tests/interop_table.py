@@ -21,7 +21,7 @@ HEAD = """\
 What `make interop` runs, and this page is what it wrote. Ours stands on one side; on
 the other strongSwan's `charon-systemd` with its plugin `kernel-libipsec`, so that its
 ESP runs in user space over a TUN device of its own. Each is in a network namespace.
-Over TCP a small relay from TCP to UDP is between them, for strongSwan has no TCP
+Over TCP our relay is between them ([relay.md](relay.md)), for strongSwan has no TCP
 encapsulation; over UDP nothing but a router is, or a NAT.
 A scene counts only if it worked on both sides: what was agreed on is read from
 strongSwan's own list of SAs.

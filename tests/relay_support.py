@@ -5,11 +5,19 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+)
 
 from iketcp.effects import CloseConnection, SendDatagrams, Trace, Transmit
 from iketcp.registry import ExchangeType
 from iketcp.relay.effects import ClosePort, OpenPort, RelayEffect, SendFromPort
 from iketcp.stream import NON_ESP_MARKER, STREAM_PREFIX, StreamDecoder, StreamMessage
+from tls_support import CA, SERVER
 
 SPI_I = b"initiatr"
 SPI_R = b"respondr"
@@ -98,3 +106,24 @@ def refuses(port: int) -> bool:
     """Whether nobody listens on a TCP port of loopback."""
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) != 0
+
+
+def read_exactly(sock: socket.socket, size: int) -> bytes:
+    """Read so many octets of a stream."""
+    octets = b""
+    while len(octets) < size:
+        part = sock.recv(size - len(octets))
+        assert part, octets
+        octets += part
+    return octets
+
+
+def pem_files(folder: Path) -> tuple[Path, Path]:
+    """Write a server's certificate with its CA's, and its key."""
+    certificate, key = folder / "server.pem", folder / "server.key"
+    pems = (c.certificate.public_bytes(Encoding.PEM) for c in (SERVER, CA))
+    certificate.write_bytes(b"".join(pems))
+    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key.write_bytes(SERVER.key.private_bytes(*form))
+    key.chmod(0o600)
+    return certificate, key

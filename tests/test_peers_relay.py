@@ -35,7 +35,16 @@ from peer_support import (
     is_hung_up,
     up,
 )
-from relay_support import FIRST, datagram, esp, frame, ike, refuses, stream
+from relay_support import (
+    FIRST,
+    datagram,
+    esp,
+    frame,
+    ike,
+    read_exactly,
+    refuses,
+    stream,
+)
 from test_peers_udp import Peers, ports_of
 from test_peers_udp import initiator as udp_initiator
 from test_peers_udp import responder as udp_responder
@@ -94,16 +103,6 @@ def connect(stage: Stage, relay: Running, octets: bytes = b"") -> socket.socket:
     stage.enter_context(sock)
     sock.sendall(octets)
     return sock
-
-
-def read(sock: socket.socket, size: int) -> bytes:
-    """Read exactly so many octets."""
-    octets = b""
-    while len(octets) < size:
-        part = sock.recv(size - len(octets))
-        assert part, octets
-        octets += part
-    return octets
 
 
 # --- our peers on both sides ----------------------------------------------------------
@@ -209,7 +208,7 @@ def test_the_old_port_finds_the_new_connection(stage: Stage) -> None:
     first = connect(stage, relay, stream(datagram(ike())))
     _, old = server.recvfrom(65535)
     server.sendto(datagram(ike()), old)
-    read(first, 34)
+    read_exactly(first, 34)
     first.close()
     relay.told.wait_for("connection-closed")
     second = connect(stage, relay, stream(datagram(ike())))
@@ -218,7 +217,7 @@ def test_the_old_port_finds_the_new_connection(stage: Stage) -> None:
     assert new != old
     for port in (old, new):
         server.sendto(esp(content=b"for you"), port)
-        assert read(second, 17) == frame(esp(content=b"for you"))
+        assert read_exactly(second, 17) == frame(esp(content=b"for you"))
 
 
 def test_only_the_daemon_is_heard(stage: Stage) -> None:
@@ -229,7 +228,7 @@ def test_only_the_daemon_is_heard(stage: Stage) -> None:
     _, port = server.recvfrom(65535)
     other.sendto(esp(content=b"forged"), port)
     server.sendto(esp(content=b"honest"), port)
-    assert read(client, 16) == frame(esp(content=b"honest"))
+    assert read_exactly(client, 16) == frame(esp(content=b"honest"))
 
 
 def test_a_daemon_that_comes_late(stage: Stage) -> None:
@@ -278,7 +277,7 @@ def test_a_slow_client_loses_esp(stage: Stage) -> None:
     slow = connect(stage, relay, stream(datagram(ike())))
     _, port = server.recvfrom(65535)
     server.sendto(datagram(ike()), port)
-    read(slow, 34)
+    read_exactly(slow, 34)
 
     def is_full() -> bool:
         for _ in range(64):
@@ -290,7 +289,7 @@ def test_a_slow_client_loses_esp(stage: Stage) -> None:
     quick = connect(stage, relay, stream(esp()))
     _, other = server.recvfrom(65535)
     server.sendto(esp(), other)
-    assert read(quick, 16) == frame(esp())
+    assert read_exactly(quick, 16) == frame(esp())
 
 
 def test_nobody_listens_behind_the_mirror(stage: Stage) -> None:

@@ -49,3 +49,10 @@ def forward(is_router: bool = True) -> None:
     """Let the caller's namespace be a router, or none any more."""
     Path("/proc/sys/net/ipv4/ip_forward").write_text(f"{is_router:d}")
     Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text(f"{is_router:d}")
+
+
+def take_down(device: str) -> None:
+    """Let a device carry nothing any more."""
+    with IPRoute(groups=0) as netlink:
+        (index,) = netlink.link_lookup(ifname=device)
+        netlink.link("set", index=index, state="down")

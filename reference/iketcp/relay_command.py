@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from iketcp.peers.relay import Relay
 
 _POLICY = RelayPolicy()
+DESCRIPTORS_EACH = 3
+"""A connection takes a TCP socket, an event to wake its thread, and a UDP port."""
+
 _LIMITS = "Limits"
 _TLS = "TLS"
 _RUNNING = "Running"
@@ -194,6 +197,7 @@ def _run(
 
     config = read()
     _warn(config)
+    _make_room(config)
     log = LogConfig("info", None, "json" if is_json else "text")
     kind = UdpToTcp if config.is_originator else TcpToUdp
     with (
@@ -240,6 +244,20 @@ def _wait(
         else:
             _warn(config)
             running.tell("reloaded", {})
+
+
+def _make_room(config: RelayConfig) -> None:
+    """Ask for enough file descriptors, and say so if there cannot be enough."""
+    from iketcp.net.system import raise_descriptor_limit
+
+    limit = raise_descriptor_limit()
+    if limit < config.policy.connection_limit * DESCRIPTORS_EACH:
+        enough = limit // DESCRIPTORS_EACH
+        typer.echo(
+            f"iketcp: warning: the limit on open files, {limit}, is enough for about "
+            f"{enough} connections; raise it, or give --connections",
+            err=True,
+        )
 
 
 def _warn(config: RelayConfig) -> None:

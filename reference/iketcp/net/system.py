@@ -1,11 +1,13 @@
-"""The real clock and the real source of randomness.
+"""The real clock, the real source of randomness, and how much the machine allows.
 
-The pure floors take both as arguments; these are the ones to pass outside tests.
+The pure floors take the first two as arguments; these are the ones to pass outside
+tests.
 
 Source: RFC 7296 §2.10 (nonces must be random and fresh)
 """
 
 import os
+import resource
 import time
 
 
@@ -23,3 +25,10 @@ class SystemClock:
     def now(self) -> float:
         """Seconds since an arbitrary moment; never goes back."""
         return time.monotonic()
+
+
+def raise_descriptor_limit() -> int:
+    """Let this process have as many file descriptors as it may; returns how many."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return most

@@ -147,6 +147,7 @@ def _context(options: TlsOptions) -> SSL.Context:
     except SSL.Error as error:
         raise ConfigurationError("this OpenSSL has no NULL cipher for TLS") from error
     context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION)
+    context.set_mode(SSL.MODE_RELEASE_BUFFERS)  # an idle connection needs none
     if options.log_key is not None:
         log = options.log_key
         context.set_keylog_callback(lambda _, line: log(line))

@@ -6,6 +6,7 @@ Source: RFC 9329 §2
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import socket
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ from peer_support import (
     is_hung_up,
     process,
 )
-from relay_support import esp, refuses, stream
+from relay_support import esp, pem_files, refuses, stream
 from test_cli import refused, run
 from tls_support import CA, SERVER
 
@@ -57,17 +58,6 @@ OPTIONS = RelayOptions(
 )
 MIRROR = replace(OPTIONS, originate=True)
 PIN = "sha256:" + "ab" * 32
-
-
-def pem_files(folder: Path) -> tuple[Path, Path]:
-    """Write a server's certificate with its CA's, and its key."""
-    certificate, key = folder / "server.pem", folder / "server.key"
-    pems = (c.certificate.public_bytes(Encoding.PEM) for c in (SERVER, CA))
-    certificate.write_bytes(b"".join(pems))
-    form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    key.write_bytes(SERVER.key.private_bytes(*form))
-    key.chmod(0o600)
-    return certificate, key
 
 
 # --- options --------------------------------------------------------------------------
@@ -248,6 +238,18 @@ def test_status(daemon: socket.socket, tmp_path: Path) -> None:
         relay.signal(signal.SIGTERM)
         assert relay.end()[0] == 0
     assert not control.exists()
+
+
+def test_too_few_descriptors_are_told(daemon: socket.socket) -> None:
+    """The limit is raised as far as it may be; a warning says what that is good for."""
+    with process(*arguments(daemon), "--connections", 10**9) as relay:
+        relay.wait_for("listening")
+        soft, hard = resource.prlimit(relay.child.pid, resource.RLIMIT_NOFILE)
+        assert soft == hard
+        relay.signal(signal.SIGTERM)
+        code, told = relay.end()
+        assert code == 0
+        assert f"open files, {hard}, is enough for about {hard // 3}" in told
 
 
 def test_mistakes_are_one_sentence() -> None:

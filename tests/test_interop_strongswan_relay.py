@@ -1,0 +1,175 @@
+"""Our relay beside strongSwan, as ``docs/relay.md`` has it, on one host.
+
+::
+
+    west: ours, one or a hundred               east: strongSwan and the relay
+    192.0.2.1      wire0 ================ wire1      192.0.2.2, 10.1.0.1
+
+What strongSwan and the initiator are told is the text of the documents, so that it is
+tried. Over TCP with and without TLS.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scapy.layers.inet import ICMP, IP
+
+from iketcp.config import parse
+from iketcp.config.relay import RelayConfig
+from iketcp.peers import Initiator
+from interop_stage import PORT, TCP_WAYS, start_relay
+from namespaces import (
+    NamespaceThread,
+    require_or_skip,
+    run_in_namespace,
+    tun_obstacle,
+)
+from peer_support import SECRET, Recorder, Running
+from strongswan import StrongSwan, strongswan_obstacle
+from traffic import arrives_whole, ping
+from wires import configure, lay_wire
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+EAST, INSIDE = "192.0.2.2", "10.1.0.1"
+MANY = 100
+
+Scene = Callable[["Gateway"], None]
+
+
+def documented() -> str:
+    """The text of ``swanctl.conf`` in the document, with the secret of the tests."""
+    text = (DOCS / "relay.md").read_text("utf-8")
+    found = re.search(r"```\n(connections \{\n.*?)```", text, re.S)
+    assert found is not None
+    return found[1].replace("as it stands in laptop.psk", SECRET)
+
+
+class Gateway:
+    """strongSwan and a relay on one host, initiators on another."""
+
+    def __init__(self, folder: Path, stack: contextlib.ExitStack) -> None:
+        self.folder = folder
+        self._stack = stack
+        self.told = Recorder()
+        self.east = stack.enter_context(NamespaceThread())
+        lay_wire("wire0", "wire1", self.east)
+        configure({"lo": (), "wire0": ("192.0.2.1/24",)})
+        ends = {"lo": (f"{INSIDE}/32",), "wire1": (f"{EAST}/24",)}
+        self.east.call(lambda: configure(ends))
+        theirs = folder / "strongswan"
+        theirs.mkdir()
+        self.theirs = StrongSwan(theirs, self.east.call)
+        stack.callback(self.theirs.stop)
+        (folder / "laptop.psk").write_text(SECRET)
+        (folder / "laptop.psk").chmod(0o600)
+
+    def relay(self, **fields: Any) -> Any:
+        """Start the relay, as ``iketcp relay --listen :4500 --to 127.0.0.1:4500``."""
+        config = RelayConfig(False, None, PORT, "127.0.0.1", PORT, **fields)
+        return start_relay(config, self.told, self.east, self._stack)
+
+    def initiator(self, name: str) -> Running:
+        """Start an initiator with the example's configuration, under a name."""
+        path = DOCS / "examples" / "initiator.toml"
+        text = path.read_text("utf-8").replace('"gw.example"', f'"{EAST}"')
+        text = text.replace("@laptop.example", f"@{name}")
+        configuration = parse(text, "initiator", str(self.folder / "initiator.toml"))
+        if name != "laptop.example":
+            tun = replace(configuration.tun, mode="memory")
+            configuration = replace(configuration, tun=tun)
+        told = Recorder()
+        peer = Initiator(configuration, [told])
+        self._stack.callback(peer.stop)
+        peer.start()
+        return Running(peer, told)
+
+
+def beside_strongswan(row: str) -> Callable[[Scene], Callable[..., None]]:
+    """Make a test run on a stage of its own; ``row`` is its place in the table."""
+
+    def decorate(scene: Scene) -> Callable[..., None]:
+        def test(tmp_path: Path, record_property: Any) -> None:
+            record_property("interop", ["Relay", row, str(TCP_WAYS[0])])
+            for obstacle in (tun_obstacle(), strongswan_obstacle()):
+                require_or_skip(not obstacle, obstacle)
+            run_in_namespace(lambda: _play(scene, tmp_path))
+
+        test.__doc__ = scene.__doc__
+        return test
+
+    return decorate
+
+
+def _play(scene: Scene, folder: Path) -> None:
+    with contextlib.ExitStack() as stack:
+        gateway = Gateway(folder, stack)
+        try:
+            scene(gateway)
+        except BaseException as error:
+            lines = [f"relay: {event}" for event in gateway.told.events[-40:]]
+            log = gateway.theirs.log.splitlines()[-80:]
+            error.add_note("\n".join([*lines, *log]))
+            raise
+
+
+def works_both_ways(running: Running, gateway: Gateway) -> None:
+    """Echo from either side, and a transfer each way."""
+    (address,) = (each.partition("/")[0] for each in running.peer.tunnel.addresses)
+    ping(INSIDE, count=1)
+    gateway.east.call(lambda: ping(address, count=1, source=INSIDE))
+    arrives_whole(2 << 20, INSIDE, gateway.east.call)
+    arrives_whole(2 << 20, address, lambda do: do(), gateway.east.call, seed=2)
+
+
+@beside_strongswan("on strongSwan's host, as documented; cut twice")
+def test_as_documented(gateway: Gateway) -> None:
+    """RFC 7296 §2.23: strongSwan follows to the new port; nobody begins anew."""
+    gateway.theirs.load(documented())
+    gateway.relay()
+    running = gateway.initiator("laptop.example")
+    running.told.wait_for("child-sa-installed")
+    works_both_ways(running, gateway)
+    for number in (1, 2):
+        assert running.peer.cut() == 1
+        gateway.told.wait_for("client-returned", number)
+        works_both_ways(running, gateway)
+    assert len(running.told.of("ike-sa-established")) == 1
+    assert len({str(event["port"]) for event in gateway.told.of("port-opened")}) == 3
+    (sa,) = gateway.theirs.sas()
+    last = str(gateway.told.of("port-opened")[-1]["port"])
+    assert last == f"{sa['remote-host']}:{sa['remote-port']}"
+
+
+@beside_strongswan(f"{MANY} clients at once through one relay, ESP both ways")
+def test_many_at_once(gateway: Gateway) -> None:
+    """Each has a port of its own, and gets its own packets back."""
+    anybody = documented().replace("      id = laptop.example\n", "      id = %any\n")
+    gateway.theirs.load(anybody.replace("    id = laptop.example\n", ""))
+    policy = replace(RelayConfig(False, None, 0, "", 0).policy)
+    relay = gateway.relay(policy=replace(policy, half_open_address_limit=MANY))
+    running = [gateway.initiator(f"c{number}.example") for number in range(MANY)]
+    for each in running:
+        each.told.wait_for("child-sa-installed")
+    status = relay.status()
+    assert (len(status["connections"]), status["udp"]["ports"]) == (MANY, MANY)
+    for number, each in enumerate(running):
+        each_gets_its_own(each, b"number %d" % number)
+    assert len(gateway.theirs.sas()) == MANY
+
+
+def each_gets_its_own(running: Running, payload: bytes) -> None:
+    """Send an echo request until its answer comes."""
+    (address,) = (each.partition("/")[0] for each in running.peer.tunnel.addresses)
+    request = bytes(IP(src=address, dst=INSIDE) / ICMP() / payload)
+    for _ in range(20):
+        assert running.tun.inject(request)
+        if any(payload in each for each in running.tun.collect(timeout_seconds=1.0)):
+            return
+    pytest.fail(f"nothing came back to {address}")
