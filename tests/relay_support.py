@@ -41,7 +41,7 @@ def esp(spi: int = 0xC0FFEE01, content: bytes = b"packet") -> bytes:
     return struct.pack("!II", spi, 1) + content
 
 
-FIRST = ike(ExchangeType.IKE_SA_INIT, bytes(8))
+FIRST = ike(ExchangeType.IKE_SA_INIT, bytes(8), is_response=False)
 FIRST_ANSWER = ike(ExchangeType.IKE_SA_INIT)
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import socket
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -218,6 +219,37 @@ def test_the_old_port_finds_the_new_connection(stage: Stage) -> None:
     for port in (old, new):
         server.sendto(esp(content=b"for you"), port)
         assert read_exactly(second, 17) == frame(esp(content=b"for you"))
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_behind_a_load_balancer(stage: Stage, is_tls: bool) -> None:
+    """Strangers are counted by the addresses that it tells, TLS or not."""
+    relay = stage.relay(
+        daemon(stage).getsockname()[1],
+        is_behind_balancer=True,
+        tls=IDENTITY if is_tls else None,
+        policy=RelayPolicy(half_open_address_limit=1),
+    )
+    header = b"PROXY TCP4 192.0.2.%d 198.51.100.1 4321 4500\r\n"
+    for number in (1, 2):
+        client = connect(stage, relay, header % number)
+        if is_tls:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            client = stage.enter_context(context.wrap_socket(client))
+        client.sendall(stream(esp()))
+        relay.told.wait_for("port-opened", number)
+    assert is_hung_up(connect(stage, relay, header % 1))
+    told = [event["client"] for event in relay.told.of("proxied")]
+    assert told == ["192.0.2.1:4321", "192.0.2.2:4321"]
+
+
+def test_a_balancer_that_says_nothing(stage: Stage) -> None:
+    """RFC 9329's prefix is no PROXY protocol; silence ends, too."""
+    relay = stage.relay(1, is_behind_balancer=True, connect_timeout_seconds=0.1)
+    assert is_hung_up(connect(stage, relay, stream(esp())))
+    assert is_hung_up(connect(stage, relay))
+    assert relay.told.of("connection-opened") == []
 
 
 def test_only_the_daemon_is_heard(stage: Stage) -> None:

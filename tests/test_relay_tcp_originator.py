@@ -18,6 +18,7 @@ from iketcp.stream import STREAM_PREFIX, MessageKind
 from relay_support import (
     FIRST,
     FIRST_ANSWER,
+    SPI_I,
     closed,
     datagram,
     esp,
@@ -115,16 +116,14 @@ def test_from_port_500_to_4500() -> None:
     before = path(500, is_encapsulated=False)
     ids = []
     for way in (before, path(501, is_encapsulated=False)):
-        ((connect),) = relayed.hear(FIRST, way=way)
+        (connect,) = relayed.hear(FIRST, way=way)
         assert isinstance(connect, Connect)
         relayed.relay.connected(connect.connection)
         ids.append(connect.connection)
-    assert sent_back(relayed.feed(ids[0], datagram(FIRST))) == [FIRST]  # a cookie?
     for id in ids:  # the second one says that the same IKE SA is his
-        relayed.feed(id, datagram(FIRST_ANSWER))
+        assert sent_back(relayed.feed(id, datagram(FIRST_ANSWER))) == [FIRST_ANSWER]
     stranger = path(address="192.0.2.9")
     assert isinstance(relayed.hear(datagram(ike()), way=stranger)[0], Connect)
-    assert isinstance(relayed.hear(esp(), way=path(4501))[0], Connect)
     assert transmitted(relayed.hear(datagram(ike()))) == [
         (ids[0], (MessageKind.IKE, ike()))
     ]
@@ -134,13 +133,110 @@ def test_from_port_500_to_4500() -> None:
 
 
 def test_a_beginner_who_is_lost() -> None:
+    """Nobody goes on with what was never answered."""
     relayed = Relayed()
-    ((connect),) = relayed.hear(FIRST, way=path(500, is_encapsulated=False))
+    (connect,) = relayed.hear(FIRST, way=path(500, is_encapsulated=False))
     assert isinstance(connect, Connect)
-    relayed.feed(connect.connection, datagram(FIRST_ANSWER), datagram(FIRST_ANSWER))
     relayed.lose(connect.connection)
+    relayed.wait(1.0)
     (again,) = relayed.hear(datagram(ike()))
     assert isinstance(again, Connect)
+
+
+OTHER = b"another!"
+SECOND = ike(ExchangeType.IKE_SA_INIT, bytes(8), OTHER, is_response=False)
+
+
+def established(relayed: Relayed, first: bytes, spi_i: bytes) -> ConnectionId:
+    """Begin an IKE SA, and have it answered as far as IKE_AUTH."""
+    (connect,) = relayed.hear(datagram(first))
+    assert isinstance(connect, Connect)
+    relayed.relay.connected(connect.connection)
+    relayed.feed(connect.connection, datagram(ike(spi_i=spi_i)))
+    return connect.connection
+
+
+def test_another_ike_sa_is_another_connection() -> None:
+    """RFC 9329 §6.1: they must not share one; each keeps what is its own.
+
+    So a client that has restarted gets through, though the gateway has the old one.
+    """
+    relayed = Relayed()
+    first = established(relayed, FIRST, SPI_I)
+    assert transmitted(relayed.hear(esp(1000)))[0][0] == first
+    second = established(relayed, SECOND, OTHER)
+    assert second != first
+    batch = (datagram(ike()), datagram(ike(spi_i=OTHER)), esp(1000), esp(2000))
+    carried = [id for id, _ in transmitted(relayed.hear(*batch))]
+    assert carried == [first, second, first, second]
+    assert relayed.relay.strangers.total == 0
+
+
+def test_new_sas_belong_to_whom_the_gateway_spoke_of() -> None:
+    """The SPIs of a rekey are told by nothing else: of ESP, and of IKE."""
+    relayed = Relayed()
+    first = established(relayed, FIRST, SPI_I)
+    established(relayed, SECOND, OTHER)
+    relayed.feed(first, datagram(ike(ExchangeType.CREATE_CHILD_SA)))
+    rekeyed = ike(ExchangeType.INFORMATIONAL, spi_i=b"rekeyed!")
+    carried = transmitted(relayed.hear(esp(3000), datagram(rekeyed)))
+    assert [id for id, _ in carried] == [first, first]
+
+
+def test_a_keepalive_keeps_the_latest() -> None:
+    """What a client has left behind is closed for idleness all the same."""
+    relayed = Relayed(idle_seconds=100.0)
+    first = established(relayed, FIRST, SPI_I)
+    established(relayed, SECOND, OTHER)
+    relayed.wait(99.0)
+    relayed.hear(b"\xff")
+    assert closed(relayed.wait(1.0)) == {first: "idle"}
+
+
+def test_a_lost_connection_keeps_its_place() -> None:
+    """Its IKE SA does not go over to another one's connection, for a while."""
+    relayed = Relayed()
+    first = established(relayed, FIRST, SPI_I)
+    second = established(relayed, SECOND, OTHER)
+    relayed.now += 10.0
+    relayed.lose(first)
+    assert relayed.hear(b"\xff") == []
+    (connect,) = relayed.hear(datagram(ike()))
+    assert isinstance(connect, Connect)
+    third = connect.connection
+    assert transmitted(relayed.relay.connected(third))
+    relayed.feed(third, datagram(ike()))
+    relayed.now += 10.0
+    relayed.lose(third)
+    relayed.lose(second)
+    assert relayed.hear(b"\xff") == []
+    relayed.wait(RelayPolicy().grace_seconds - 1.0)
+    assert len(relayed.relay._lost) == 2
+    relayed.wait(1.0)
+    assert (relayed.relay._lost, relayed.relay._sources._by_path) == ({}, {})
+
+
+def test_lost_connections_are_limited() -> None:
+    relayed = Relayed(connection_limit=1)
+    for first, spi_i in ((FIRST, SPI_I), (SECOND, OTHER)):
+        id = established(relayed, first, spi_i)
+        relayed.now += 10.0
+        relayed.lose(id)
+    assert len(relayed.relay._lost) == 1
+
+
+def test_few_spis_are_remembered() -> None:
+    """Also of those who begin on port 500; the latest use counts."""
+    relayed = Relayed(key_limit=2)
+    before = path(500, is_encapsulated=False)
+    (connect,) = relayed.hear(FIRST, way=before)
+    assert isinstance(connect, Connect)
+    for number in range(3):
+        spi_i = b"number %d" % number
+        relayed.hear(ike(spi_i=spi_i), way=before)
+    sources = relayed.relay._sources
+    assert (len(sources._by_path), sources._beginners) == (1, {})
+    assert isinstance(relayed.hear(datagram(ike()))[0], Connect)
 
 
 def test_what_says_nothing_begins_nothing() -> None:

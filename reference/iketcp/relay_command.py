@@ -54,6 +54,13 @@ IkePort = Annotated[
         max=65535,
     ),
 ]
+ProxyProtocol = Annotated[
+    bool,
+    typer.Option(
+        "--proxy-protocol",
+        help="A load balancer is before us, and tells the clients' addresses.",
+    ),
+]
 Certificate = Annotated[
     Path | None,
     typer.Option(
@@ -157,6 +164,7 @@ def relay(
     to: To,
     originate: Originate = False,
     ike_port: IkePort = None,
+    proxy_protocol: ProxyProtocol = False,
     tls_certificate: Certificate = None,
     tls_key: PrivateKey = None,
     tls: UseTls = False,

@@ -43,6 +43,8 @@ class RelayConfig:
     to_port: int
     ike_port: int | None = None
     """UDP port of IKE alone, for clients; ``None``: none."""
+    is_behind_balancer: bool = False
+    """Connections begin with the PROXY protocol."""
     tls: TlsIdentity | TlsTrust | None = None
     """What we show to TCP Originators, or which TCP Responder we believe."""
     policy: RelayPolicy = field(default_factory=RelayPolicy)
@@ -68,6 +70,7 @@ class RelayOptions:
     to: str
     originate: bool
     ike_port: int | None
+    proxy_protocol: bool
     tls_certificate: Path | None
     tls_key: Path | None
     tls: bool
@@ -97,6 +100,8 @@ def build(options: RelayOptions) -> RelayConfig:
         raise ConfigurationError("--to needs a host before the port")
     if options.ike_port is not None and not options.originate:
         raise ConfigurationError("--ike-port goes with --originate only")
+    if options.proxy_protocol and options.originate:
+        raise ConfigurationError("--proxy-protocol does not go with --originate")
     return RelayConfig(
         is_originator=options.originate,
         address=address,
@@ -104,6 +109,7 @@ def build(options: RelayOptions) -> RelayConfig:
         to_host=to_host,
         to_port=to_port,
         ike_port=options.ike_port,
+        is_behind_balancer=options.proxy_protocol,
         tls=(
             _trust(options, to_host)
             if options.originate

@@ -15,6 +15,7 @@ from iketcp.effects import ConnectionId, Trace
 from iketcp.environment import Clock
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.connection import Connection
+from iketcp.net.proxy_protocol import read_source
 from iketcp.net.tcp import Listener, resolve_host
 from iketcp.net.tcp_connection import ConnectionBroken, SocketAddress, TcpConnection
 from iketcp.net.tls import TlsServer
@@ -97,17 +98,31 @@ class TcpToUdp(Relay):
                 self.tell("problem", {"text": str(error)})
 
     def _converse(self, id: ConnectionId, accepted: TcpConnection) -> str:
+        try:
+            connection = self._welcome(id, accepted)
+        except BaseException:
+            accepted.close(graceful=False)
+            raise
+        if connection is None:
+            accepted.close(graceful=False)  # refused: not worth a moment's wait
+            return "refused"
+        return self._feed(id, connection)
+
+    def _welcome(self, id: ConnectionId, accepted: TcpConnection) -> Connection | None:
+        """Let the core have a connection, unless it refuses it."""
+        client = accepted.remote_address
+        if self.config.is_behind_balancer:
+            client = read_source(accepted, self.config.connect_timeout_seconds)
         connection: Connection = accepted
         if self._server is not None:
             connection = self._server.wrap(accepted)
-        self.act(
-            self.core.connection_opened, id, str(connection.remote_address.address)
-        )
+        self.act(self.core.connection_opened, id, str(client.address))
         if id not in self.core.lines:
-            connection.close(graceful=False)  # refused: not worth a moment's wait
-            return "refused"
+            return None
         self._begin(id, connection)
-        return self._feed(id, connection)
+        if client != accepted.remote_address:
+            self.tell("proxied", {"connection": id, "client": str(client)})
+        return connection
 
     def _run_datagrams(self, ports: UdpPorts) -> None:
         """Thread body: what the daemon sends goes to the connections."""

@@ -115,6 +115,20 @@ def is_first_exchange(message: bytes) -> bool:
     return message[18] in _FIRST_EXCHANGES
 
 
+def begins_ike_sa(message: StreamMessage) -> bool:
+    """Tell whether a message is a request of IKE_SA_INIT.
+
+    Source: RFC 7296 §1.2
+    """
+    kind, octets = message
+    return (
+        kind is MessageKind.IKE
+        and octets[18] == ExchangeType.IKE_SA_INIT
+        and ike_key(octets) is None
+        and not is_response(octets)
+    )
+
+
 def is_response(message: bytes) -> bool:
     """Tell whether an IKE message is a response, which goes to where the request was.
 

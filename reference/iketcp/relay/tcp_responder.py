@@ -275,6 +275,8 @@ class TcpResponderRelay(RelayLines):
             return effects
         messages = list(sort_datagrams(datagrams, True, self.counters))
         line = client.line
+        if not messages:
+            return effects
         if line is None:
             self.counters.drop("datagram for an absent client", len(messages))
             return effects
@@ -284,9 +286,8 @@ class TcpResponderRelay(RelayLines):
                 client.home = port
             else:
                 self._heard_ike(client, line, port, octets, now, effects)
-        if messages:
-            line.heard_at = now
-            effects.extend(transmit(line.id, messages))
+        line.heard_at = now
+        effects.extend(transmit(line.id, messages))
         return effects
 
     def _heard_ike(
