@@ -22,7 +22,8 @@ import pytest
 from scapy.layers.inet import ICMP, IP
 
 from iketcp.config import parse
-from iketcp.config.relay import RelayConfig
+from iketcp.config.issuing import write_tls_files
+from iketcp.config.relay import RelayConfig, read_identity
 from iketcp.peers import Initiator
 from interop_stage import PORT, TCP_WAYS, start_relay
 from namespaces import (
@@ -70,15 +71,18 @@ class Gateway:
         (folder / "laptop.psk").write_text(SECRET)
         (folder / "laptop.psk").chmod(0o600)
 
-    def relay(self, **fields: Any) -> Any:
+    def relay(self, port: int = PORT, **fields: Any) -> Any:
         """Start the relay, as ``iketcp relay --listen :4500 --to 127.0.0.1:4500``."""
-        config = RelayConfig(False, None, PORT, "127.0.0.1", PORT, **fields)
+        config = RelayConfig(False, None, port, "127.0.0.1", PORT, **fields)
         return start_relay(config, self.told, self.east, self._stack)
 
-    def initiator(self, name: str) -> Running:
-        """Start an initiator with the example's configuration, under a name."""
-        path = DOCS / "examples" / "initiator.toml"
-        text = path.read_text("utf-8").replace('"gw.example"', f'"{EAST}"')
+    def initiator(self, name: str, is_tls: bool = False) -> Running:
+        """Start an initiator with an example's configuration, under a name."""
+        file = "tls-initiator.toml" if is_tls else "initiator.toml"
+        text = (DOCS / "examples" / file).read_text("utf-8")
+        text = text.replace('address = "gw.example"', f'address = "{EAST}"')
+        text = text.replace('#name = "gw.example"', 'name = "gw.example"')
+        text = text.replace('"ca.pem"', '"tls/ca.pem"')
         text = text.replace("@laptop.example", f"@{name}")
         configuration = parse(text, "initiator", str(self.folder / "initiator.toml"))
         if name != "laptop.example":
@@ -128,12 +132,8 @@ def works_both_ways(running: Running, gateway: Gateway) -> None:
     arrives_whole(2 << 20, address, lambda do: do(), gateway.east.call, seed=2)
 
 
-@beside_strongswan("on strongSwan's host, as documented; cut twice")
-def test_as_documented(gateway: Gateway) -> None:
+def goes_on_after_cuts(running: Running, gateway: Gateway) -> None:
     """RFC 7296 §2.23: strongSwan follows to the new port; nobody begins anew."""
-    gateway.theirs.load(documented())
-    gateway.relay()
-    running = gateway.initiator("laptop.example")
     running.told.wait_for("child-sa-installed")
     works_both_ways(running, gateway)
     for number in (1, 2):
@@ -145,6 +145,26 @@ def test_as_documented(gateway: Gateway) -> None:
     (sa,) = gateway.theirs.sas()
     last = str(gateway.told.of("port-opened")[-1]["port"])
     assert last == f"{sa['remote-host']}:{sa['remote-port']}"
+
+
+@beside_strongswan("on strongSwan's host, as documented; cut twice")
+def test_as_documented(gateway: Gateway) -> None:
+    gateway.theirs.load(documented())
+    gateway.relay()
+    goes_on_after_cuts(gateway.initiator("laptop.example"), gateway)
+
+
+@beside_strongswan("the same with TLS to the relay")
+def test_tls_as_documented(gateway: Gateway) -> None:
+    """RFC 9329 App. A: strongSwan knows nothing of it."""
+    write_tls_files(gateway.folder / "tls", ["gw.example"])
+    files = (gateway.folder / "tls" / f"server.{kind}" for kind in ("pem", "key"))
+    gateway.theirs.load(documented())
+    relay = gateway.relay(port=443, tls=read_identity(*files, []))
+    running = gateway.initiator("laptop.example", is_tls=True)
+    goes_on_after_cuts(running, gateway)
+    (line,) = relay.status()["connections"]
+    assert line["protection"].startswith("TLSv1.3")
 
 
 @beside_strongswan(f"{MANY} clients at once through one relay, ESP both ways")

@@ -250,6 +250,19 @@ def test_a_balancer_that_says_nothing(stage: Stage) -> None:
     assert is_hung_up(connect(stage, relay, stream(esp())))
     assert is_hung_up(connect(stage, relay))
     assert relay.told.of("connection-opened") == []
+    eventually(lambda: sum(relay.peer.status()["closed"].values()) == 2)
+
+
+def test_balancers_have_limits(stage: Stage) -> None:
+    """Few connections may be without a header, and the end does not wait for it."""
+    policy = RelayPolicy(half_open_limit=1)
+    relay = stage.relay(1, is_behind_balancer=True, policy=policy)
+    first = connect(stage, relay)
+    eventually(lambda: len(relay.peer.connections) == 1)
+    assert is_hung_up(connect(stage, relay))
+    relay.peer.stop()
+    assert is_hung_up(first)
+    assert not relay.told.of("problem")
 
 
 def test_only_the_daemon_is_heard(stage: Stage) -> None:

@@ -112,7 +112,10 @@ class TcpToUdp(Relay):
         """Let the core have a connection, unless it refuses it."""
         client = accepted.remote_address
         if self.config.is_behind_balancer:
-            client = read_source(accepted, self.config.connect_timeout_seconds)
+            told = self._ask_balancer(id, accepted)
+            if told is None:
+                return None
+            client = told
         connection: Connection = accepted
         if self._server is not None:
             connection = self._server.wrap(accepted)
@@ -123,6 +126,28 @@ class TcpToUdp(Relay):
         if client != accepted.remote_address:
             self.tell("proxied", {"connection": id, "client": str(client)})
         return connection
+
+    def _ask_balancer(
+        self, id: ConnectionId, accepted: TcpConnection
+    ) -> SocketAddress | None:
+        """Return the client's address; None if too many have not told it yet.
+
+        Raises
+        ------
+        ConnectionBroken
+            The balancer does not tell it.
+        """
+        self._hold(id, accepted)
+        with self._lock:
+            silent = len(self.connections) - len(self.core.lines)
+        if silent > self.config.policy.half_open_limit:
+            return None
+        try:
+            return read_source(accepted, self.config.connect_timeout_seconds)
+        except ConnectionBroken as error:
+            with self._lock:
+                self.core.counters.close(str(error))
+            raise
 
     def _run_datagrams(self, ports: UdpPorts) -> None:
         """Thread body: what the daemon sends goes to the connections."""
