@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import socket
 import ssl
+import struct
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -18,6 +19,7 @@ from rich.console import Console
 from conftest import LeakCheck
 from iketcp.config.relay import RelayConfig
 from iketcp.errors import EnvironmentProblem
+from iketcp.net.proxy_protocol import SIGNATURE
 from iketcp.net.tls_options import TlsIdentity, TlsTrust
 from iketcp.net.udp_ports import UdpPorts
 from iketcp.peers.relay import Relay
@@ -222,46 +224,53 @@ def test_the_old_port_finds_the_new_connection(stage: Stage) -> None:
 
 
 @pytest.mark.parametrize("is_tls", [False, True])
-def test_behind_a_load_balancer(stage: Stage, is_tls: bool) -> None:
+def test_behind_a_balancer(stage: Stage, is_tls: bool) -> None:
     """Strangers are counted by the addresses that it tells, TLS or not."""
     relay = stage.relay(
         daemon(stage).getsockname()[1],
-        is_behind_balancer=True,
+        proxy_protocol_from=(LOOPBACK[4],),
         tls=IDENTITY if is_tls else None,
         policy=RelayPolicy(half_open_address_limit=1),
     )
-    header = b"PROXY TCP4 192.0.2.%d 198.51.100.1 4321 4500\r\n"
     for number in (1, 2):
-        client = connect(stage, relay, header % number)
+        client = connect(stage, relay, header(number))
         if is_tls:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             client = stage.enter_context(context.wrap_socket(client))
         client.sendall(stream(esp()))
         relay.told.wait_for("port-opened", number)
-    assert is_hung_up(connect(stage, relay, header % 1))
-    told = [event["client"] for event in relay.told.of("proxied")]
-    assert told == ["192.0.2.1:4321", "192.0.2.2:4321"]
+    assert is_hung_up(connect(stage, relay, header(1)))
+    clients = [line["client"] for line in relay.peer.status()["connections"]]
+    assert clients == ["192.0.2.1", "192.0.2.2"]
+
+
+def header(number: int) -> bytes:
+    """What a balancer says first for a client with that number."""
+    ends = bytes([192, 0, 2, number, 198, 51, 100, 1])
+    ports = struct.pack("!HH", 4321, 4500)
+    return SIGNATURE + struct.pack("!BBH", 0x21, 0x11, 12) + ends + ports
 
 
 def test_a_balancer_that_says_nothing(stage: Stage) -> None:
     """RFC 9329's prefix is no PROXY protocol; silence ends, too."""
-    relay = stage.relay(1, is_behind_balancer=True, connect_timeout_seconds=0.1)
+    policy = RelayPolicy(half_open_seconds=0.1)
+    relay = stage.relay(1, proxy_protocol_from=(LOOPBACK[4],), policy=policy)
     assert is_hung_up(connect(stage, relay, stream(esp())))
     assert is_hung_up(connect(stage, relay))
+    assert len(relay.told.of("refused")) == 2
     assert relay.told.of("connection-opened") == []
-    eventually(lambda: sum(relay.peer.status()["closed"].values()) == 2)
 
 
-def test_balancers_have_limits(stage: Stage) -> None:
-    """Few connections may be without a header, and the end does not wait for it."""
+def test_the_end_waits_for_no_balancer(stage: Stage) -> None:
+    """Few connections may be without a header, and all of them end."""
     policy = RelayPolicy(half_open_limit=1)
-    relay = stage.relay(1, is_behind_balancer=True, policy=policy)
-    first = connect(stage, relay)
-    eventually(lambda: len(relay.peer.connections) == 1)
-    assert is_hung_up(connect(stage, relay))
+    relay = stage.relay(1, proxy_protocol_from=(LOOPBACK[4],), policy=policy)
+    clients = [connect(stage, relay) for _ in range(2)]
+    refused = relay.told.wait_for("refused")
+    assert refused["reason"] == "too many PROXY headers are awaited"
     relay.peer.stop()
-    assert is_hung_up(first)
+    assert all(map(is_hung_up, clients))
     assert not relay.told.of("problem")
 
 

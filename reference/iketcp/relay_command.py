@@ -54,11 +54,11 @@ IkePort = Annotated[
         max=65535,
     ),
 ]
-ProxyProtocol = Annotated[
-    bool,
+ProxyProtocolFrom = Annotated[
+    list[str] | None,
     typer.Option(
-        "--proxy-protocol",
-        help="A load balancer is before us, and tells the clients' addresses.",
+        metavar="ADDRESS",
+        help="A balancer, which says first for whom it connects (version 2).",
     ),
 ]
 Certificate = Annotated[
@@ -164,7 +164,7 @@ def relay(
     to: To,
     originate: Originate = False,
     ike_port: IkePort = None,
-    proxy_protocol: ProxyProtocol = False,
+    proxy_protocol_from: ProxyProtocolFrom = None,
     tls_certificate: Certificate = None,
     tls_key: PrivateKey = None,
     tls: UseTls = False,

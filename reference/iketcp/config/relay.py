@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from iketcp.config import values
 from iketcp.config.secret_files import warn_if_open
 from iketcp.config.values import BadValueError, Kind, duration, host
 from iketcp.crypto.signatures import SigningKey
@@ -43,8 +44,8 @@ class RelayConfig:
     to_port: int
     ike_port: int | None = None
     """UDP port of IKE alone, for clients; ``None``: none."""
-    is_behind_balancer: bool = False
-    """Connections begin with the PROXY protocol."""
+    proxy_protocol_from: tuple[str, ...] = ()
+    """Addresses of balancers, whose connections begin with the PROXY protocol."""
     tls: TlsIdentity | TlsTrust | None = None
     """What we show to TCP Originators, or which TCP Responder we believe."""
     policy: RelayPolicy = field(default_factory=RelayPolicy)
@@ -70,7 +71,7 @@ class RelayOptions:
     to: str
     originate: bool
     ike_port: int | None
-    proxy_protocol: bool
+    proxy_protocol_from: list[str] | None
     tls_certificate: Path | None
     tls_key: Path | None
     tls: bool
@@ -100,8 +101,9 @@ def build(options: RelayOptions) -> RelayConfig:
         raise ConfigurationError("--to needs a host before the port")
     if options.ike_port is not None and not options.originate:
         raise ConfigurationError("--ike-port goes with --originate only")
-    if options.proxy_protocol and options.originate:
-        raise ConfigurationError("--proxy-protocol does not go with --originate")
+    if options.proxy_protocol_from and options.originate:
+        sentence = "--proxy-protocol-from does not go with --originate"
+        raise ConfigurationError(sentence)
     return RelayConfig(
         is_originator=options.originate,
         address=address,
@@ -109,7 +111,10 @@ def build(options: RelayOptions) -> RelayConfig:
         to_host=to_host,
         to_port=to_port,
         ike_port=options.ike_port,
-        is_behind_balancer=options.proxy_protocol,
+        proxy_protocol_from=tuple(
+            parse_value("--proxy-protocol-from", values.address(), sender)
+            for sender in options.proxy_protocol_from or ()
+        ),
         tls=(
             _trust(options, to_host)
             if options.originate

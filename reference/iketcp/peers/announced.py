@@ -9,10 +9,13 @@ Source: RFC 9329 §6.1
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterable, Mapping
 
-from iketcp.config import TransportConfig
 from iketcp.net.proxy_protocol import take_header
 from iketcp.net.tcp import ConnectionBroken, TcpConnection
+
+Tell = Callable[[str, Mapping[str, object]], None]
+"""Takes the kind of an event and its fields."""
 
 
 class Announced:
@@ -20,25 +23,42 @@ class Announced:
 
     Parameters
     ----------
-    transport : TransportConfig
-        Which addresses these are, and the limits: those of a connection that has not
-        sent a valid message.
+    senders : Iterable[str]
+        Which addresses these are.
+    seconds : float
+        How long a header may take.
+    limit : int
+        How many may be awaited.
     """
 
-    def __init__(self, transport: TransportConfig) -> None:
-        self._senders = frozenset(transport.proxy_protocol_from)
-        self._seconds = transport.prefix_deadline_seconds
-        self._limit = transport.half_open_limit
+    def __init__(self, senders: Iterable[str], seconds: float, limit: int) -> None:
+        self._senders = frozenset(senders)
+        self._seconds = seconds
+        self._limit = limit
         self._lock = threading.Lock()
         self._waiting: set[TcpConnection] = set()
         self._is_stopped = False
 
-    def is_expected(self, carrier: TcpConnection) -> bool:
-        """Tell whether a header comes first on a connection."""
-        return str(carrier.remote_address.address) in self._senders
+    def admit(self, carrier: TcpConnection, tell: Tell) -> bool:
+        """Read the header if one comes first; owner thread only.
 
-    def take(self, carrier: TcpConnection) -> bool:
-        """Read the header; owner thread only; False when stopping.
+        Returns
+        -------
+        bool
+            False if the connection is to be closed: there is no header that makes
+            sense, which is told as ``refused``, or we are stopping.
+        """
+        sender = carrier.remote_address
+        if str(sender.address) not in self._senders:
+            return True
+        try:
+            return self._take(carrier)
+        except ConnectionBroken as error:
+            tell("refused", {"remote": str(sender), "reason": str(error)})
+            return False
+
+    def _take(self, carrier: TcpConnection) -> bool:
+        """Read the header; False when stopping.
 
         Raises
         ------

@@ -265,20 +265,16 @@ class Relay(ABC):
     def _begin(self, id: ConnectionId, connection: Connection) -> None:
         """Let the core use a connection, and tell of it."""
         connection.give_up_after(self.config.user_timeout_seconds)
-        self._hold(id, connection)
-        local, remote = connection.local_address, connection.remote_address
-        path = Path(local.address, local.port, remote.address, remote.port)
-        opened = traces.connection_opened(id, path, self.config.is_originator)
-        self.tell(opened.kind, opened.fields)
-
-    def _hold(self, id: ConnectionId, connection: Connection) -> None:
-        """Have a connection stopped with the others, or now if it is too late."""
         with self._lock:
             self.connections[id] = connection
             line = self.core.lines.get(id)
             is_over = self._stop.is_set() or (line is not None and bool(line.closing))
         if is_over:
             connection.stop()
+        local, remote = connection.local_address, connection.remote_address
+        path = Path(local.address, local.port, remote.address, remote.port)
+        opened = traces.connection_opened(id, path, self.config.is_originator)
+        self.tell(opened.kind, opened.fields)
 
     def _feed(self, id: ConnectionId, connection: Connection) -> str:
         """Hand on what a connection delivers until it ends; returns why it did."""

@@ -15,12 +15,12 @@ from iketcp.effects import ConnectionId, Trace
 from iketcp.environment import Clock
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.connection import Connection
-from iketcp.net.proxy_protocol import read_source
 from iketcp.net.tcp import Listener, resolve_host
 from iketcp.net.tcp_connection import ConnectionBroken, SocketAddress, TcpConnection
 from iketcp.net.tls import TlsServer
 from iketcp.net.tls_options import TlsIdentity, TlsOptions
 from iketcp.net.udp_ports import UdpPorts
+from iketcp.peers.announced import Announced
 from iketcp.peers.relay import Relay
 from iketcp.peers.sinks import Sink
 from iketcp.relay.effects import ClosePort, OpenPort, RelayEffect, SendFromPort
@@ -45,6 +45,11 @@ class TcpToUdp(Relay):
         self._listener: Listener | None = None
         self._ports: UdpPorts | None = None
         self._last_id = 0
+        self._announced = Announced(
+            config.proxy_protocol_from,
+            config.policy.half_open_seconds,
+            config.policy.half_open_limit,
+        )
         self._target = _target(config)
         self._server = _server(config)
 
@@ -75,6 +80,7 @@ class TcpToUdp(Relay):
         self.config, self._target, self._server = config, target, server
 
     def _close_openers(self) -> None:
+        self._announced.stop()
         if self._listener is not None:
             self._listener.close()
 
@@ -110,44 +116,17 @@ class TcpToUdp(Relay):
 
     def _welcome(self, id: ConnectionId, accepted: TcpConnection) -> Connection | None:
         """Let the core have a connection, unless it refuses it."""
-        client = accepted.remote_address
-        if self.config.is_behind_balancer:
-            told = self._ask_balancer(id, accepted)
-            if told is None:
-                return None
-            client = told
+        if not self._announced.admit(accepted, self.tell):
+            return None
         connection: Connection = accepted
         if self._server is not None:
             connection = self._server.wrap(accepted)
-        self.act(self.core.connection_opened, id, str(client.address))
+        client = str(accepted.remote_address.address)
+        self.act(self.core.connection_opened, id, client)
         if id not in self.core.lines:
             return None
         self._begin(id, connection)
-        if client != accepted.remote_address:
-            self.tell("proxied", {"connection": id, "client": str(client)})
         return connection
-
-    def _ask_balancer(
-        self, id: ConnectionId, accepted: TcpConnection
-    ) -> SocketAddress | None:
-        """Return the client's address; None if too many have not told it yet.
-
-        Raises
-        ------
-        ConnectionBroken
-            The balancer does not tell it.
-        """
-        self._hold(id, accepted)
-        with self._lock:
-            silent = len(self.connections) - len(self.core.lines)
-        if silent > self.config.policy.half_open_limit:
-            return None
-        try:
-            return read_source(accepted, self.config.connect_timeout_seconds)
-        except ConnectionBroken as error:
-            with self._lock:
-                self.core.counters.close(str(error))
-            raise
 
     def _run_datagrams(self, ports: UdpPorts) -> None:
         """Thread body: what the daemon sends goes to the connections."""

@@ -17,7 +17,6 @@ from functools import partial
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.connection import Connection
 from iketcp.net.tcp import (
-    ConnectionBroken,
     Listener,
     SocketAddress,
     TcpConnection,
@@ -37,7 +36,12 @@ class Responder(Peer):
     _tls: Listener | None = None
 
     def _prepare(self) -> None:
-        self._announced = Announced(self.configuration.transport)
+        transport = self.configuration.transport
+        self._announced = Announced(
+            transport.proxy_protocol_from,
+            transport.prefix_deadline_seconds,
+            transport.half_open_limit,
+        )
         options = self.configuration.tls
         if options is not None:
             assert options.identity is not None  # invariant: a responder's has it
@@ -121,17 +125,10 @@ class Responder(Peer):
         self, carrier: TcpConnection, wrap: Callable[[TcpConnection], Connection]
     ) -> None:
         """Thread body: hear for whom a connection is, if somebody says it; feed it."""
-        if self._announced.is_expected(carrier):
-            sender = str(carrier.remote_address)
-            try:
-                is_known = self._announced.take(carrier)
-            except ConnectionBroken as error:
-                self.tell("refused", {"remote": sender, "reason": str(error)})
-                is_known = False
-            if not is_known:
-                carrier.close(graceful=False)
-                return
-        self.run_connection(wrap(carrier), is_tcp_originator=False)
+        if self._announced.admit(carrier, self.tell):
+            self.run_connection(wrap(carrier), is_tcp_originator=False)
+        else:
+            carrier.close(graceful=False)
 
     def _close_openers(self) -> None:
         self._announced.stop()
