@@ -23,6 +23,8 @@ from transcript_support import (
     CREATE_CHILD_SA,
     HASHES,
     IKE_AUTH,
+    IKE_FOLLOWUP_KE,
+    IKE_INTERMEDIATE,
     IKE_SA_INIT,
     INFORMATIONAL,
     KE,
@@ -144,10 +146,21 @@ def exchanged(method: int, ours: bytes, theirs: bytes) -> tuple[bytes, bytes]:
 
 def check_exchange(test: Json, initiator: str, made: Json) -> bytes:
     """Check g^ir against the draws, and the draws against the wire; return g^ir."""
-    exchange = made["keyExchange"]
-    if exchange["method"] is None:
-        assert exchange["gIr"] == ""
+    if made["keyExchange"]["method"] is None:
+        assert made["keyExchange"]["gIr"] == ""
+        assert made["furtherKeyExchanges"] == []
         return b""
+    return check_one_exchange(test, initiator, made["keyExchange"])
+
+
+def check_further(test: Json, initiator: str, made: Json) -> bytes:
+    """Check the key exchanges of IKE_FOLLOWUP_KE; return SK(1) | SK(2) | …"""
+    further = made["furtherKeyExchanges"]
+    return b"".join(check_one_exchange(test, initiator, one) for one in further)
+
+
+def check_one_exchange(test: Json, initiator: str, exchange: Json) -> bytes:
+    """Check one of them."""
     responder = "east" if initiator == "west" else "west"
     drawn_i = bytes.fromhex(test[initiator]["entropy"][exchange["drawI"]])
     drawn_r = bytes.fromhex(test[responder]["entropy"][exchange["drawR"]])
@@ -172,7 +185,7 @@ def prf_plus(prf: int, key: bytes, seed: bytes, size: int) -> bytes:
 
 
 def test_keys_of_ike_sas() -> None:
-    """RFC 7296 §2.14, §2.18: SKEYSEED and the seven keys, of draws and formulas."""
+    """RFC 7296 §2.14, §2.18, RFC 9370 §2.2: SKEYSEED and seven keys, of the draws."""
     for test in sessions():
         for sa in test["ikeSas"]:
             g_ir = check_exchange(test, sa["originalInitiator"], sa)
@@ -182,7 +195,9 @@ def test_keys_of_ike_sas() -> None:
             else:
                 old = test["ikeSas"][sa["replaces"]]
                 old_sk_d = bytes.fromhex((old["ppk"] or old)["skD"])
-                skeyseed = hmac.digest(old_sk_d, g_ir + ni + nr, HASHES[old["prf"]])
+                further = check_further(test, sa["originalInitiator"], sa)
+                secrets = g_ir + ni + nr + further
+                skeyseed = hmac.digest(old_sk_d, secrets, HASHES[old["prf"]])
             assert sa["skeyseed"] == skeyseed.hex()
             keys = octets(sa, *SEVEN)
             width = hashlib.new(HASHES[sa["prf"]]).digest_size
@@ -209,7 +224,10 @@ def test_keys_of_child_sas() -> None:
             sizes = [cipher["encryptionKeySize"], cipher["integrityKeySize"]] * 2
             assert [len(key) for key in keys] == sizes
             sk_d = bytes.fromhex((sa["ppk"] or sa)["skD"])
-            stream = prf_plus(sa["prf"], sk_d, g_ir + ni + nr, sum(sizes))
+            seed = (
+                g_ir + ni + nr + check_further(test, child["exchangeInitiator"], child)
+            )
+            stream = prf_plus(sa["prf"], sk_d, seed, sum(sizes))
             assert b"".join(keys) == stream, test["tcId"]
 
 
@@ -238,8 +256,14 @@ def test_nonces_and_spis_are_drawn_and_sent() -> None:
                 ]
             for side, spi in spis:
                 assert spi in draws[side]
-                first_sa = sa.get("replaces", 0) is None
-                assert first_sa or spi in proposals
+                assert is_first(test, sa) or spi in proposals
+
+
+def is_first(test: Json, sa: Json) -> bool:
+    """Whether it is what IKE_SA_INIT began, with whichever keys. RFC 9370 §2.2.2."""
+    if sa.get("replaces", 0) is None:
+        return True
+    return "replaces" in sa and test["ikeSas"][sa["replaces"]]["spiI"] == sa["spiI"]
 
 
 # --- the wire ---------------------------------------------------------------------
@@ -546,7 +570,16 @@ def test_every_suite_family_and_exchange_is_there() -> None:
     assert {c["esn"] for c in children} == {True, False}
     assert {test["outerVersion"] for test in sessions()} == {4, 6}
     kinds = {s["ike"]["exchangeType"] for t in sessions() for s in said(t)}
-    assert kinds == {IKE_SA_INIT, IKE_AUTH, CREATE_CHILD_SA, INFORMATIONAL}
+    assert kinds == {
+        IKE_SA_INIT,
+        IKE_AUTH,
+        CREATE_CHILD_SA,
+        INFORMATIONAL,
+        IKE_INTERMEDIATE,
+        IKE_FOLLOWUP_KE,
+    }
+    further = [x for c in (*sas, *children) for x in c["furtherKeyExchanges"]]
+    assert {one["method"] for one in further} == {19, 32, 36}
     # NO_PROPOSAL_CHOSEN, INVALID_KE_PAYLOAD, TS_UNACCEPTABLE, COOKIE, REKEY_SA
     notifies = {
         int.from_bytes(body[2:4], "big")

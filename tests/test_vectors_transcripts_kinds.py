@@ -67,15 +67,8 @@ NOT_SENT: dict[str, str] = {
 }
 
 
-UNRECORDED = {
-    "ExchangeType.IKE_INTERMEDIATE",
-    "ExchangeType.IKE_FOLLOWUP_KE",
-    "NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED",
-    "NotifyType.ADDITIONAL_KEY_EXCHANGE",
-    "NotifyType.STATE_NOT_FOUND",
-    "NotifyType.CHILDLESS_IKEV2_SUPPORTED",
-}
-"""Numbers of RFC 6023, RFC 9242 and RFC 9370, which no session has so far."""
+UNRECORDED = {"NotifyType.CHILDLESS_IKEV2_SUPPORTED"}
+"""Numbers of RFC 6023, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,

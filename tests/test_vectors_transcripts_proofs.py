@@ -5,6 +5,7 @@ AUTH by secret, signature, EAP and nothing at all; puzzles; tokens of crash dete
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
@@ -25,10 +26,12 @@ from transcript_support import (
     IDI,
     IDR,
     IKE_AUTH,
+    IKE_INTERMEDIATE,
     IKE_SA_INIT,
     INFORMATIONAL,
     NOTIFY,
     PS,
+    SK,
     bodies,
     said,
     sessions,
@@ -105,12 +108,13 @@ class Proof:
             (key,) = octets(test[side]["ppks"][0], "key")
             self.sk_p = mixed(key, self.sk_p, self.hash)
             assert not sa["ppk"] or sa["ppk"][names[1]] == self.sk_p.hex()
-        self.real = self.identity = b""
+        self.real = self.identity = self.int_auth = b""
 
     @property
     def signed(self) -> bytes:
-        """RFC 7296 §2.15."""
-        return self.real + self.nonce + hmac.digest(self.sk_p, self.identity, self.hash)
+        """RFC 7296 §2.15, RFC 9242 §3.3.2."""
+        maced = hmac.digest(self.sk_p, self.identity, self.hash)
+        return self.real + self.nonce + maced + self.int_auth
 
     def by_secret(self, secret: bytes) -> bytes:
         """RFC 7296 §2.15."""
@@ -153,9 +157,35 @@ def mixed(ppk: bytes, key: bytes, name: str) -> bytes:
     return hmac.digest(ppk, key + b"\1", name)
 
 
+def int_auth_of(test: Json) -> bytes:
+    """IntAuth_iN | IntAuth_rN | IKE_AUTH_MID of the first IKE SA. RFC 9242 §3.3.2."""
+    links, seen = [b"", b""], set()
+    for step in said(test):
+        ike = step["ike"]
+        if ike["exchangeType"] == IKE_AUTH:
+            number: bytes = ike["messageId"].to_bytes(4, "big")
+            return b"".join(links) + number if seen else b""
+        key = ike["messageId"], ike["isResponse"]
+        if ike["exchangeType"] != IKE_INTERMEDIATE or key in seen:
+            continue
+        seen.add(key)
+        sa, side = test["ikeSas"][ike["ikeSa"]], int(ike["isResponse"])
+        inside = bytes.fromhex(ike["payloads"])
+        sizes = [size + len(inside) for size in (32, 4)]
+        spis = b"".join(octets(sa, "spiI", "spiR"))
+        flags = 0x20 if side else 0x08
+        head = spis + struct.pack(">BBBBII", SK, 0x20, 43, flags, key[0], sizes[0])
+        head += struct.pack(">BBH", ike["firstPayload"], 0, sizes[1])
+        (sk_p,) = octets(sa, ("skPi", "skPr")[side])
+        text = links[side] + head + inside
+        links[side] = hmac.digest(sk_p, text, HASHES[sa["prf"]])
+    return b""
+
+
 def proofs(test: Json) -> Iterator[Proof]:
     """Every AUTH payload of a session, with the octets that it is over."""
     real: dict[str, bytes] = {}
+    int_auth = int_auth_of(test)
     identity: dict[str, bytes] = {}
     rounds: dict[str, int] = {}
     for step in said(test):
@@ -175,6 +205,7 @@ def proofs(test: Json) -> Iterator[Proof]:
             sa = test["ikeSas"][ike["ikeSa"]]
             proof = Proof(test, sa, side, step, rounds[side])
             proof.real, proof.identity = real[side], identity[side]
+            proof.int_auth = int_auth
             yield proof
 
 
@@ -194,7 +225,7 @@ def test_auth_values() -> None:
                 kinds[found] = kinds.get(found, 0) + 1
     assert kinds.pop("psk") > 60
     assert kinds.pop("null") == 3
-    assert kinds.pop("eap") == 4
+    assert kinds.pop("eap") == 6
     assert set(kinds) == {
         *(f"certificate {key}" for key in ("Ed25519", "Ed448", "RSA")),
         *(f"certificate P-{bits}" for bits in (256, 384, 521)),
@@ -291,7 +322,7 @@ def test_eap_is_of_the_password() -> None:
         first = next(s for s in said(test) if s["ike"]["exchangeType"] == IKE_AUTH)
         kinds = [notify_of(body)[0] for body in bodies(first, NOTIFY)]
         assert (16417 in kinds) == offered  # EAP_ONLY_AUTHENTICATION, RFC 5998 §3
-    assert sorted(results) == [False, True, True]
+    assert sorted(results) == [False, True, True, True]
 
 
 def notify_of(body: bytes) -> tuple[int, bytes]:

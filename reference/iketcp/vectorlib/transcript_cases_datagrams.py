@@ -17,6 +17,13 @@ from iketcp.vectorlib.transcript_cases_authentication import (
     certified,
     sides,
 )
+from iketcp.vectorlib.transcript_cases_further import (
+    FOLLOWUP,
+    HYBRID,
+    INTERMEDIATE,
+    first_answer_lost,
+    with_more,
+)
 from iketcp.vectorlib.transcript_scripts import ping
 from iketcp.vectorlib.wiring import EAST, WEST
 
@@ -131,5 +138,12 @@ CASES = (
         "RFC 7296 §1.4.1, §2.1, §2.25, §2.25.1",
         rekey_lost,
         parties(),
+    ),
+    session(
+        "over UDP: ML-KEM-768 in fragments, one of an answer is lost",
+        "Datagrams Fragments FurtherKeyExchange Repetition IkeRekey",
+        f"{INTERMEDIATE}; {FOLLOWUP}; RFC 7383 §2.5, §2.6.1; RFC 7296 §2.1",
+        first_answer_lost,
+        with_more(HYBRID),
     ),
 )

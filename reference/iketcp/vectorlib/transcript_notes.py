@@ -59,6 +59,11 @@ HEADER = [
     " exchange that made it; spi is what packets in that direction carry. A Child SA"
     " made in IKE_AUTH takes the nonces of its IKE SA. With EAP, both AUTH payloads at"
     " the end are made with msk, as with a pre-shared key.",
+    "After IKE_INTERMEDIATE (RFC 9370) the same IKE SA stands in ikeSas once more, with"
+    " its new keys: replaces is where it stood before, and skeyseed prf(skD, gIr | ni |"
+    " nr) with the nonces of IKE_SA_INIT. furtherKeyExchanges of CREATE_CHILD_SA were"
+    " made in IKE_FOLLOWUP_KE; their gIr, one behind the other, stand behind ni | nr in"
+    " the formulas of rekeyed IKE SAs and of Child SAs.",
     "ppk (RFC 8784): in the place of skD, skPi and skPr come prf+(key, skD) and so on,"
     " each as long as before; all that IKE_AUTH proves and makes is of these, but for"
     " NO_PPK_AUTH.",
@@ -120,6 +125,11 @@ NOTES = {
         "BASIC",
         "Identities of other types than a domain name.",
         "An AUTH over another body of the ID payload.",
+    ),
+    "FurtherKeyExchange": (
+        "STATE_MACHINE",
+        "Key exchanges beside the first one: ML-KEM, or others.",
+        "No session with keys that a quantum computer cannot find.",
     ),
     "IkeDelete": ("BASIC", "The IKE SA is deleted.", "State that nobody needs stays."),
     "IkeRekey": (

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 
 from iketcp.crypto.suite import Suite
 from iketcp.eap.packets import EapCode
+from iketcp.errors import IntegrityError
 from iketcp.ike.header import HEADER_SIZE, Header
 from iketcp.ike.message import Message, decode_chain, decode_message
 from iketcp.ike.payloads import EapPayload, Payload, SkfPayload, SkPayload
 from iketcp.octets import Reader
 from iketcp.stream import NON_ESP_MARKER, STREAM_PREFIX
 from iketcp.vectorlib.eap_values import msk_of, nt_hash
-from iketcp.vectorlib.envelope import Json
+from iketcp.vectorlib.envelope import Json, VectorFileError
 from iketcp.vectorlib.transcript_sas import Associations, first
 from iketcp.vectorlib.wiring import SIDES, Wiring
 
@@ -149,19 +150,34 @@ class Transcript:
     def _opened(
         self, header: Header, sealed: SkPayload | SkfPayload, octets: bytes
     ) -> tuple[int, bytes]:
-        """Decrypt; returns the IKE SA, and what is inside without the padding."""
-        index, sa = next(
-            (index, sa)
-            for index, sa in enumerate(self.ike_sas)
-            if (sa["spiI"], sa["spiR"]) == (header.spi_i, header.spi_r)
-        )
-        suite: Suite = sa["suite"]
+        """Decrypt; returns the IKE SA, and what is inside without the padding.
+
+        The newest keys of these SPIs that fit: a repetition comes under older ones.
+
+        Raises
+        ------
+        VectorFileError
+            None do.
+
+        Source: RFC 9242 §3.3.1
+        """
         way = "i" if header.is_original_initiator else "r"
-        cipher = suite.cipher.new(sa[f"skE{way}"], sa[f"skA{way}"])
-        size = suite.cipher.iv_size
         associated = octets[: len(octets) - len(sealed.body)]
-        opened = cipher.open(sealed.body[:size], sealed.body[size:], associated)
-        return index, opened[: len(opened) - 1 - opened[-1]]
+        for index, sa in reversed([*enumerate(self.ike_sas)]):
+            if (sa["spiI"], sa["spiR"]) != (header.spi_i, header.spi_r):
+                continue
+            suite: Suite = sa["suite"]
+            cipher = suite.cipher.new(sa[f"skE{way}"], sa[f"skA{way}"])
+            iv, body = (
+                sealed.body[: suite.cipher.iv_size],
+                sealed.body[suite.cipher.iv_size :],
+            )
+            try:
+                opened = cipher.open(iv, body, associated)
+            except IntegrityError:
+                continue
+            return index, opened[: len(opened) - 1 - opened[-1]]
+        raise VectorFileError("a recorded message that no keys open")
 
     def _look_for_msk(self, payloads: Sequence[Payload]) -> None:
         """Take the NT-Response out of the peer's answer; Success makes it the MSK.

@@ -4,12 +4,13 @@ Shared secrets come from the private keys that the two sides drew and the public
 on the wire; from there on the keys are computed by the RFC's formulas in
 :mod:`plain <iketcp.vectorlib.plain>`. Both endpoints must have derived the same.
 
-Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
+Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3, RFC 9370 §2.2
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from iketcp.child_sa import ChildSaParameters
@@ -21,6 +22,7 @@ from iketcp.ike.header import Header
 from iketcp.ike.negotiation import suite_of
 from iketcp.ike.payload_set import find_notify
 from iketcp.ike.payloads import KePayload, NoncePayload, Payload, SaPayload
+from iketcp.ike.proposals import Proposal
 from iketcp.registry import ExchangeType, NotifyType, PpkIdType, ProtocolId
 from iketcp.selectors import TrafficSelector
 from iketcp.vectorlib import plain, plain_ml_kem
@@ -59,6 +61,35 @@ def cipher_case(suite: Suite) -> plain.CipherCase:
     return next(c for c in ciphers if (c.encr, c.key_bits, c.integ) == wanted)
 
 
+@dataclass(frozen=True)
+class _Agreed:
+    """An exchange, and the further key exchanges that were made for it."""
+
+    initiator: str
+    asked: Sequence[Payload]
+    answered: Sequence[Payload]
+    index: int
+    """Of the IKE SA that it was made on."""
+    further: tuple[Json, ...] = ()
+
+    @property
+    def nonces(self) -> tuple[bytes, bytes]:
+        """Ni and Nr."""
+        both = need(self.asked, NoncePayload), need(self.answered, NoncePayload)
+        return both[0].nonce, both[1].nonce
+
+    @property
+    def proposals(self) -> tuple[Proposal, Proposal]:
+        """The one that was chosen, as it was offered and as it was chosen."""
+        chosen = need(self.answered, SaPayload).proposals[0]
+        return need(self.asked, SaPayload).proposals[chosen.number - 1], chosen
+
+    @property
+    def further_secrets(self) -> bytes:
+        """SK(1) | SK(2) | … Source: RFC 9370 §2.2.4."""
+        return b"".join(exchange["gIr"] for exchange in self.further)
+
+
 class Associations:
     """The SAs that the messages of a session make, as they come to be known."""
 
@@ -69,6 +100,7 @@ class Associations:
         self._requests: dict[tuple[object, ...], tuple[str, Sequence[Payload]]] = {}
         self._answered: set[bytes] = set()
         self._ppk_ids: dict[int, tuple[str, bytes]] = {}
+        self._unfinished: dict[tuple[str, int, bytes], _Agreed] = {}
 
     def learn(
         self,
@@ -96,17 +128,42 @@ class Associations:
             return
         if notify is not None:
             self._mix_ppk(index or 0)
-        chosen = first(payloads, SaPayload)
-        if octets in self._answered or chosen is None:
+        is_agreed = first(payloads, SaPayload) or first(payloads, KePayload)
+        if octets in self._answered or not is_agreed:
             return
         self._answered.add(octets)
-        request = self._requests[key]
-        if header.exchange_type == ExchangeType.IKE_SA_INIT:
-            self._first_ike_sa(request, payloads, header)
-        elif chosen.proposals[0].protocol == ProtocolId.IKE:
-            self._rekeyed_ike_sa(request, payloads, index or 0)
+        agreed = _Agreed(*self._requests[key], payloads, index or 0)
+        match header.exchange_type:
+            case ExchangeType.IKE_SA_INIT:
+                self._first_ike_sa(agreed, header)
+            case ExchangeType.IKE_INTERMEDIATE:
+                self._updated_ike_sa(agreed)
+            case ExchangeType.IKE_AUTH:
+                self._child_sa(agreed, is_first=True)
+            case ExchangeType.CREATE_CHILD_SA:
+                self._go_on(agreed, payloads)
+            case ExchangeType.IKE_FOLLOWUP_KE:
+                self._follow_up(agreed)
+
+    def _go_on(self, agreed: _Agreed, payloads: Sequence[Payload]) -> None:
+        """Make the SA, or wait for the next key exchange. Source: RFC 9370 §2.2.4."""
+        link = find_notify(payloads, NotifyType.ADDITIONAL_KEY_EXCHANGE)
+        if link is not None:
+            self._unfinished[agreed.initiator, agreed.index, link.data] = agreed
+        elif need(agreed.answered, SaPayload).proposals[0].protocol == ProtocolId.IKE:
+            self._rekeyed_ike_sa(agreed)
         else:
-            self._child_sa(request, payloads, index or 0, is_auth)
+            self._child_sa(agreed, is_first=False)
+
+    def _follow_up(self, done: _Agreed) -> None:
+        """Add a key exchange to what waited for it. Source: RFC 9370 §2.2.4."""
+        link = find_notify(done.asked, NotifyType.ADDITIONAL_KEY_EXCHANGE)
+        if link is None:
+            raise VectorFileError("a recorded IKE_FOLLOWUP_KE without link")
+        agreed = self._unfinished.pop((done.initiator, done.index, link.data))
+        exchange = self._exchange(done.initiator, done.asked, done.answered)
+        further = (*agreed.further, exchange)
+        self._go_on(replace(agreed, further=further), done.answered)
 
     def _mix_ppk(self, index: int) -> None:
         """Mix in the PPK that the initiator named and the responder confirmed.
@@ -150,7 +207,8 @@ class Associations:
     ) -> tuple[str, bytes]:
         """Find the draw behind a public value; returns its name and g^ir."""
         for name, drawn in self._wiring.entropy[side].draws.items():
-            if ".encapsulation#" in name and theirs.method == ours.method:
+            is_kem = ours.method in plain_ml_kem.PARAMETERS
+            if is_kem and ".encapsulation#" in name and theirs.method == ours.method:
                 found = plain_ml_kem.encapsulate(
                     ours.method, theirs.public_value, drawn
                 )
@@ -169,38 +227,54 @@ class Associations:
 
     # --- SAs --------------------------------------------------------------------------
 
-    def _first_ike_sa(
-        self,
-        request: tuple[str, Sequence[Payload]],
-        answered: Sequence[Payload],
-        header: Header,
-    ) -> None:
+    def _first_ike_sa(self, agreed: _Agreed, header: Header) -> None:
         """Derive from prf(Ni | Nr, g^ir). Source: RFC 7296 §2.14."""
-        initiator, asked = request
-        suite = suite_of(need(answered, SaPayload).proposals[0])
-        ni, nr = _nonces(asked, answered)
-        exchange = self._exchange(initiator, asked, answered)
+        suite = suite_of(need(agreed.answered, SaPayload).proposals[0])
+        ni, nr = agreed.nonces
+        exchange = self._exchange(agreed.initiator, agreed.asked, agreed.answered)
         skeyseed = plain.prf(suite.prf or 0, ni + nr, exchange["gIr"])
         spis = header.spi_i, header.spi_r
-        self._add_ike_sa(initiator, None, suite, spis, (ni, nr), exchange, skeyseed)
-
-    def _rekeyed_ike_sa(
-        self,
-        request: tuple[str, Sequence[Payload]],
-        answered: Sequence[Payload],
-        index: int,
-    ) -> None:
-        """Derive from prf(SK_d (old), g^ir | Ni | Nr). Source: RFC 7296 §2.18."""
-        initiator, asked = request
-        old = self.ike_sas[index]
-        chosen = need(answered, SaPayload).proposals[0]
-        offered = need(asked, SaPayload).proposals[chosen.number - 1]
-        ni, nr = _nonces(asked, answered)
-        exchange = self._exchange(initiator, asked, answered)
-        skeyseed = plain.prf(old["prf"], _sk_d(old), exchange["gIr"] + ni + nr)
-        spis = offered.spi, chosen.spi
         self._add_ike_sa(
-            initiator, index, suite_of(chosen), spis, (ni, nr), exchange, skeyseed
+            agreed.initiator, None, suite, spis, (ni, nr), exchange, skeyseed
+        )
+
+    def _updated_ike_sa(self, agreed: _Agreed) -> None:
+        """Derive from prf(SK_d(n-1), SK(n) | Ni | Nr). Source: RFC 9370 §2.2.2."""
+        old = self.ike_sas[agreed.index]
+        ni, nr = old["ni"], old["nr"]
+        exchange = self._exchange(agreed.initiator, agreed.asked, agreed.answered)
+        skeyseed = plain.prf(old["prf"], old["skD"], exchange["gIr"] + ni + nr)
+        spis = old["spiI"], old["spiR"]
+        self._add_ike_sa(
+            agreed.initiator,
+            agreed.index,
+            old["suite"],
+            spis,
+            (ni, nr),
+            exchange,
+            skeyseed,
+        )
+
+    def _rekeyed_ike_sa(self, agreed: _Agreed) -> None:
+        """Derive from prf(SK_d (old), SK(0) | Ni | Nr | SK(1) | …).
+
+        Source: RFC 7296 §2.18, RFC 9370 §2.2.4
+        """
+        old = self.ike_sas[agreed.index]
+        offered, chosen = agreed.proposals
+        ni, nr = agreed.nonces
+        exchange = self._exchange(agreed.initiator, agreed.asked, agreed.answered)
+        secrets = exchange["gIr"] + ni + nr + agreed.further_secrets
+        skeyseed = plain.prf(old["prf"], _sk_d(old), secrets)
+        self._add_ike_sa(
+            agreed.initiator,
+            agreed.index,
+            suite_of(chosen),
+            (offered.spi, chosen.spi),
+            (ni, nr),
+            exchange,
+            skeyseed,
+            agreed.further,
         )
 
     def _add_ike_sa(
@@ -212,6 +286,7 @@ class Associations:
         nonces: tuple[bytes, bytes],
         exchange: Json,
         skeyseed: bytes,
+        further: Sequence[Json] = (),
     ) -> None:
         cipher, number = cipher_case(suite), suite.prf or 0
         width = plain.PRF_SIZES[number]
@@ -230,6 +305,7 @@ class Associations:
                 "prf": number,
                 "prfName": plain.PRF_NAMES[number],
                 "keyExchange": exchange,
+                "furtherKeyExchanges": list(further),
                 "ni": nonces[0],
                 "nr": nonces[1],
                 "skeyseed": skeyseed,
@@ -238,24 +314,19 @@ class Associations:
             }
         )
 
-    def _child_sa(
-        self,
-        request: tuple[str, Sequence[Payload]],
-        answered: Sequence[Payload],
-        index: int,
-        is_first: bool,
-    ) -> None:
-        """Derive from prf+(SK_d, g^ir | Ni | Nr). Source: RFC 7296 §2.17."""
-        initiator, asked = request
-        sa = self.ike_sas[index]
-        chosen = need(answered, SaPayload).proposals[0]
-        offered = need(asked, SaPayload).proposals[chosen.number - 1]
-        ni, nr = (sa["ni"], sa["nr"]) if is_first else _nonces(asked, answered)
-        exchange = self._exchange(initiator, asked, answered)
+    def _child_sa(self, agreed: _Agreed, is_first: bool) -> None:
+        """Derive from prf+(SK_d, SK(0) | Ni | Nr | SK(1) | …).
+
+        Source: RFC 7296 §2.17, RFC 9370 §2.2.4
+        """
+        initiator, sa = agreed.initiator, self.ike_sas[agreed.index]
+        offered, chosen = agreed.proposals
+        ni, nr = (sa["ni"], sa["nr"]) if is_first else agreed.nonces
+        exchange = self._exchange(initiator, agreed.asked, agreed.answered)
         suite = suite_of(chosen)
         cipher = cipher_case(suite)
         sizes = (cipher.encryption_key, cipher.integrity_key) * 2
-        seed = exchange["gIr"] + ni + nr
+        seed = exchange["gIr"] + ni + nr + agreed.further_secrets
         keymat = plain.prf_plus(sa["prf"], _sk_d(sa), seed, sum(sizes))
         key_i, integrity_i, key_r, integrity_r = plain.cut(keymat, *sizes)
         names = ("spi", "encryptionKey", "integrityKey")
@@ -266,11 +337,12 @@ class Associations:
         self.child_sas.append(
             {
                 "name": ours.name,
-                "ikeSa": index,
+                "ikeSa": agreed.index,
                 "exchangeInitiator": initiator,
                 "cipher": cipher.json(),
                 "esn": suite.esn,
                 "keyExchange": exchange,
+                "furtherKeyExchanges": list(agreed.further),
                 "ni": ni,
                 "nr": nr,
                 "toResponder": dict(
@@ -344,12 +416,6 @@ def _ike_keys(derived: IkeKeysDerived) -> tuple[bytes, ...]:
         keys.sk_pi,
         keys.sk_pr,
     )
-
-
-def _nonces(
-    asked: Sequence[Payload], answered: Sequence[Payload]
-) -> tuple[bytes, bytes]:
-    return need(asked, NoncePayload).nonce, need(answered, NoncePayload).nonce
 
 
 def _sk_d(sa: Json) -> bytes:

@@ -10,6 +10,7 @@ from iketcp.ike.policy import IkePolicy
 from iketcp.vectorlib import (
     transcript_cases_authentication,
     transcript_cases_datagrams,
+    transcript_cases_further,
     transcript_cases_more,
     transcript_cases_refusals,
 )
@@ -52,6 +53,7 @@ def sessions() -> Iterator[Session[Wiring]]:
     yield from transcript_cases_authentication.CASES
     yield from transcript_cases_more.CASES
     yield from transcript_cases_refusals.CASES
+    yield from transcript_cases_further.CASES
 
 
 def record(session: Session[Wiring]) -> Json:
