@@ -163,6 +163,7 @@ class Pair:
         seed: str = "",
         fragment_size: int | None = None,
         date: datetime | None = None,
+        stream_mtu: int | None = None,
     ) -> None:
         self.fragment_size = fragment_size
         self.now = 0.0
@@ -175,6 +176,7 @@ class Pair:
                     mapping,
                     ScriptedEntropy(seed + name),
                     date=no_date if date is None else lambda: date,
+                    stream_mtu=stream_mtu,
                 ),
             )
             for name, policy in ((WEST, west), (EAST, east))

@@ -96,6 +96,20 @@ def test_a_packet_over_the_inner_mtu_is_answered() -> None:
     assert stage.dropped(WEST) == {"larger than the inner MTU": 1}
 
 
+@pytest.mark.parametrize(("chosen", "mtu"), [(9000, 9000), (600, 600), (65535, 65498)])
+def test_an_inner_mtu_that_was_chosen(chosen: int, mtu: int) -> None:
+    """[9329-3-limit] is a SHOULD, which who says so may leave; [9329-3-max] stays."""
+    stage = Stage(stream_mtu=chosen)
+    stage.up()
+    assert stage.child(WEST).inner_mtu == stage.child(EAST).inner_mtu == mtu
+    fits, too_big = to_east(bytes(mtu - 24)), to_east(bytes(mtu - 23))
+    stage.run(WEST, stage.west.endpoint.inner_packets([fits, too_big]))
+    stage.settle()
+    assert stage.east.delivered == [fits]
+    (answer,) = stage.west.delivered
+    assert int.from_bytes(answer[26:28], "big") == mtu
+
+
 def test_a_packet_that_gets_no_answer_is_carried_whole() -> None:
     """[9329-6.8-df]: DF clear; the stream has no packet size, and DF is not copied."""
     stage = Stage()

@@ -87,7 +87,7 @@ def followed(
 ) -> tuple[Followed, Followed]:
     """Start both peers and follow them: initiator, responder."""
     timeout = '[transport]\nuser_timeout = "1s"\n'
-    text = RESPONDER.format(local_ts=SITE, pool=POOL) + timeout
+    text = RESPONDER.format(local_ts=SITE, pool=POOL, tun="") + timeout
     if is_tls:
         write_tls_files(built.folder, [address])
         text += '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'

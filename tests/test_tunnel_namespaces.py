@@ -66,6 +66,7 @@ assigned = true
 networks = {pool}
 dns = ["10.1.0.53", "2001:db8:1::53"]
 [tun]
+{tun}
 addresses = ["10.1.0.1/24", "2001:db8:1::1/64"]
 [control]
 socket = "none"
@@ -134,10 +135,12 @@ class Stage:
         self.resolv_conf = folder / "resolv.conf"
         self.resolv_conf.write_text(RESOLV_CONF)
 
-    def responder(self, local_ts: str = SITE, pool: str = POOL) -> Process:
+    def responder(
+        self, local_ts: str = SITE, pool: str = POOL, tun: str = ""
+    ) -> Process:
         """Start the responder in the east, and wait until it listens."""
         path = self.folder / "responder.toml"
-        path.write_text(RESPONDER.format(local_ts=local_ts, pool=pool))
+        path.write_text(RESPONDER.format(local_ts=local_ts, pool=pool, tun=tun))
         process = self._east.call(lambda: Process("responder", "-c", path))
         self._processes.append(process)
         process.wait_for("tunnel-device")
@@ -409,9 +412,10 @@ def test_routes_of_our_own_choice(built: Stage) -> None:
 def test_the_kernel_learns_the_inner_mtu(built: Stage, version: int) -> None:
     """Too large for the tunnel: the kernel believes our answer. [9329-6.8-df]"""
     responder = built.responder()
-    initiator = built.initiator(tun="mtu = 1500")
+    initiator = built.initiator()
     inner_mtu = initiator.wait_for("child-sa-installed")["inner_mtu"]
-    assert mtu_of("iketcp0") == 1500
+    with IPRoute(groups=0) as netlink:  # somebody knows better
+        netlink.link("set", index=socket.if_nametoindex("iketcp0"), mtu=1500)
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     headers = 28 if version == 4 else 48
     receiver = built.in_the_east(lambda: socket.socket(family, socket.SOCK_DGRAM))
@@ -431,6 +435,29 @@ def test_the_kernel_learns_the_inner_mtu(built: Stage, version: int) -> None:
         sender.send(bytes(inner_mtu - headers))
         while len(receiver.recv(2000)) != inner_mtu - headers:
             pass  # an empty one may have come before
+    ended(initiator, signal.SIGTERM)
+    ended(responder, signal.SIGTERM)
+
+
+@pytest.mark.parametrize("version", [4, 6])
+@on_stage
+def test_a_large_inner_mtu(built: Stage, version: int) -> None:
+    """Who asks for it gets it over TCP: each packet is one frame. [9329-3-limit]"""
+    mtu = 60000
+    responder = built.responder(tun=f"mtu = {mtu}")
+    initiator = built.initiator(tun=f"mtu = {mtu}")
+    assert initiator.wait_for("child-sa-installed")["inner_mtu"] == mtu
+    assert mtu_of("iketcp0") == mtu
+    family = socket.AF_INET if version == 4 else socket.AF_INET6
+    receiver = built.in_the_east(lambda: socket.socket(family, socket.SOCK_DGRAM))
+    payload = os.urandom(mtu - (28 if version == 4 else 48))
+    with receiver, socket.socket(family, socket.SOCK_DGRAM) as sender:
+        receiver.bind((INNER_EAST[version], 0))
+        receiver.settimeout(PATIENCE_SECONDS)
+        sender.setsockopt(*MTU_DISCOVER[version], ALWAYS_DISCOVER)
+        sender.connect(receiver.getsockname()[:2])
+        sender.send(payload)
+        assert receiver.recv(mtu) == payload
     ended(initiator, signal.SIGTERM)
     ended(responder, signal.SIGTERM)
 

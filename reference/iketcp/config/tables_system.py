@@ -200,9 +200,9 @@ TUN = Table(
         Key(
             "mtu",
             words_or({"auto": None}, integer(576, 65535)),
-            'MTU of the device. "auto" follows from `path_mtu` and the suite; a '
-            "larger number works over TCP, but makes packets that UDP encapsulation "
-            "could not carry.",
+            'MTU of the device. "auto" follows from `path_mtu` and the suite. A larger '
+            "number is faster, and works over TCP alone: UDP encapsulation could not "
+            "carry such packets. Best the same on both sides.",
             default="auto",
         ),
         Key(

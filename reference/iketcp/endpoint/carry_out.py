@@ -110,6 +110,8 @@ class OutputCarrier:
         Makes the lock of a Child SA.
     datagrams : DatagramPolicy
         What a path of datagrams takes.
+    stream_mtu : int or None
+        Largest inner packet over TCP, in octets; None: what UDP could carry as well.
     """
 
     def __init__(
@@ -120,8 +122,10 @@ class OutputCarrier:
         entropy: Entropy,
         new_lock: Callable[[], AbstractContextManager[object]],
         datagrams: DatagramPolicy = DatagramPolicy(),
+        stream_mtu: int | None = None,
     ) -> None:
         self._datagrams = datagrams
+        self._stream_mtu = stream_mtu
         self._tables = tables
         self._map = connection_map
         self._spd = spd
@@ -268,13 +272,15 @@ class OutputCarrier:
         parameters = output.parameters
         suite = parameters.suite
         path, path_mtu, most = self._way_of(sa, session)
+        largest = largest_inner(suite, most)
         mtu = mtu_of(path_mtu, path.remote_address.version, suite)
+        if self._stream_mtu is not None and session.udp_path is None:
+            mtu = min(self._stream_mtu, largest)
         pad_to = min(parameters.tfc_pad_to, mtu)
         parameters = replace(parameters, tfc_pad_to=pad_to)
         esp = ChildSa(
             parameters, self._entropy, self._new_lock(), output.is_sending_deferred
         )
-        largest = largest_inner(suite, most)
         live = LiveChild(esp, session, parameters.name, mtu, largest)
         self._tables.children[parameters.spi_in] = live
         self._spd.add(esp)

@@ -82,6 +82,9 @@ class Endpoint:
         The time of day, with its zone; only certificates are held against it.
     datagram_policy : DatagramPolicy
         Limits of UDP.
+    stream_mtu : int or None
+        Largest inner packet over TCP, in octets, where somebody has chosen one; None:
+        as large as UDP could carry [9329-3-limit].
     """
 
     def __init__(
@@ -92,6 +95,7 @@ class Endpoint:
         new_lock: Callable[[], AbstractContextManager[object]] = _no_lock,
         date: Callable[[], datetime] = no_date,
         datagram_policy: DatagramPolicy = DatagramPolicy(),
+        stream_mtu: int | None = None,
     ) -> None:
         strangers = HalfOpen(
             mapping_policy.half_open_limit, mapping_policy.half_open_address_limit
@@ -111,7 +115,7 @@ class Endpoint:
         spd = OutboundSpd(new_lock())
         self._outbound = Outbound(self.tables, spd, self.counters)
         self._carrier = OutputCarrier(
-            self.tables, self.map, spd, entropy, new_lock, datagram_policy
+            self.tables, self.map, spd, entropy, new_lock, datagram_policy, stream_mtu
         )
         self._ike = IkeMessages(self.tables, self.context, self.counters, self._carrier)
         self._esp = EspMessages(

@@ -107,6 +107,7 @@ class Peer(ABC):
             threading.Lock,
             lambda: datetime.now(UTC),
             datagram_policy(configuration),
+            configuration.tun.mtu,
         )
         self.datagrams: Datagrams | None = None
         self.rates = Rates()
