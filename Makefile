@@ -9,7 +9,7 @@ SHELL := /bin/sh
 MAKEFLAGS += --no-print-directory
 .SUFFIXES:
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types coverage interop ci clean
+.PHONY: help bench demo test lint types coverage interop ci clean
 
 help:
 	@echo "iketcp: IKE and IPsec over TCP (RFC 9329)"
@@ -20,6 +20,7 @@ help:
 	@echo "  make types     static types (mypy, strict)"
 	@echo "  make coverage  lines and branches of the pure floors"
 	@echo "  make interop   the same scenes with strongSwan on the other side (root)"
+	@echo "  make bench     throughput beside OpenVPN on this machine (root, iperf3)"
 	@echo "  make ci        what the continuous checks do: all of the above"
 	@echo "  make clean     remove $(VENV) and everything generated"
 	@echo
@@ -54,6 +55,11 @@ coverage: $(VENV)/test.stamp
 	@echo "==> pytest --cov, pure floors only"
 	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" --cov --cov-report=term \
 	  $(WITH_IO:%=--ignore-glob='tests/test_%*') $(ARGS)
+
+# Needs root and iperf3; openvpn to compare with.
+bench: $(VENV)/base.stamp
+	@echo "==> iketcp bench $(ARGS)"
+	@$(BIN)/iketcp bench $(ARGS)
 
 # strongSwan needs root here: network namespaces, TUN devices, its own sockets.
 interop: $(VENV)/test.stamp

@@ -283,6 +283,37 @@ def new_tls(
 
 
 @app.command()
+def bench(
+    rounds: Annotated[int, typer.Option(min=1, help="Measure each so often.")] = 5,
+    seconds: Annotated[int, typer.Option(min=1, help="For so long each.")] = 5,
+    streams: Annotated[int, typer.Option(min=1, help="TCP connections at once.")] = 1,
+    mtu: Annotated[int, typer.Option(help="MTU of the tunnels.")] = 1400,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare throughput with and without tunnels; docs/performance.md."""
+    from rich.console import Console
+
+    from iketcp.bench import report, throughput
+    from iketcp.bench.contenders import Contender, Iketcp, OpenVpn, Wire
+
+    contenders: list[Contender] = [
+        Wire(),
+        Iketcp("iketcp", mtu),
+        Iketcp("iketcp, ChaCha20", mtu, esp="chacha20poly1305-x25519-noesn"),
+        Iketcp("iketcp, no offloads", mtu, has_offloads=False),
+        OpenVpn("OpenVPN", mtu),
+    ]
+    results = throughput.measure_all(
+        contenders, rounds, seconds, streams, lambda text: typer.echo(text, err=True)
+    )
+    if as_json:
+        typer.echo(json.dumps(report.as_json(results), indent=2))
+    else:
+        title = f"TCP streams: {streams}; MTU {mtu}; rounds: {rounds}"
+        Console().print(report.table(title, results, "OpenVPN"))
+
+
+@app.command()
 def demo(
     pcap: Annotated[
         Path | None,

@@ -1,0 +1,117 @@
+"""Programs inside the namespaces of a benchmark, and the processor time they take."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TextIO
+
+from iketcp.demo.children import python_command
+from iketcp.demo.stage import Namespaces
+from iketcp.errors import EnvironmentProblem
+
+FAREWELL_SECONDS = 5.0
+_TICKS = os.sysconf("SC_CLK_TCK")
+
+
+class Program:
+    """A running program in the namespace of one site.
+
+    Parameters
+    ----------
+    namespaces : Namespaces
+        The stage.
+    site : str
+        Where it runs.
+    command : sequence of str
+        The program's whole path, and its arguments.
+    log : Path or None
+        File for standard output and error; None: they go to a pipe.
+    """
+
+    def __init__(
+        self,
+        namespaces: Namespaces,
+        site: str,
+        command: Sequence[str],
+        log: Path | None = None,
+    ) -> None:
+        descriptor = namespaces.network[site]
+        entry, environment = python_command("iketcp.bench.inside")
+        with contextlib.ExitStack() as stack:
+            target: int | TextIO = subprocess.PIPE
+            if log is not None:
+                target = stack.enter_context(log.open("w"))
+            self.process: subprocess.Popen[str] = subprocess.Popen(
+                [*entry, str(os.getpid()), str(descriptor), *command],
+                env=environment,
+                pass_fds=[descriptor],
+                stdin=subprocess.DEVNULL,
+                stdout=target,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+
+    def cpu_seconds(self) -> float:
+        """Processor time that it has taken, in user and in system mode."""
+        text = Path(f"/proc/{self.process.pid}/stat").read_text()
+        fields = text.rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICKS
+
+    def output(self, timeout_seconds: float) -> str:
+        """Wait for its end, and return what it printed.
+
+        Raises
+        ------
+        EnvironmentProblem
+            It does not end in time, or not well.
+        """
+        try:
+            text, _ = self.process.communicate(timeout=timeout_seconds)
+        except subprocess.TimeoutExpired:
+            raise EnvironmentProblem("a program does not end in time") from None
+        if self.process.returncode:
+            raise EnvironmentProblem(text[-500:])
+        return text
+
+    def stop(self) -> None:
+        """End it: ask, wait, kill."""
+        self.process.terminate()
+        try:
+            self.process.communicate(timeout=FAREWELL_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+
+
+@contextlib.contextmanager
+def running(programs: Sequence[Program]) -> Iterator[None]:
+    """End programs when the block ends, whatever happens in it."""
+    try:
+        yield
+    finally:
+        for program in programs:
+            program.stop()
+
+
+def require_program(name: str, package: str) -> str:
+    """Find a program.
+
+    Raises
+    ------
+    EnvironmentProblem
+        It is not installed.
+    """
+    path = shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if path is None:
+        raise EnvironmentProblem(
+            f"there is no {name}; Debian: apt-get install {package}"
+        )
+    return path
+
+
+__all__ = ["Program", "require_program", "running"]
