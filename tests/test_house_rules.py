@@ -88,8 +88,8 @@ IMPURE = frozenset(
 # MD4 and DES, which MS-CHAPv2 is made of, are in the second one only.
 LIBRARIES = ("cryptography", "Cryptodome")
 
-# One floor sums and compares many packets in one step.
-OWN_LIBRARIES = {"offload": ("numpy",)}
+# What sums and compares many packets in one step.
+OWN_LIBRARIES = {"offload": ("numpy",), "esp.alike": ("numpy",)}
 
 # Floors that are ours by design and come from no section of any RFC.
 WITHOUT_SOURCE = {
@@ -283,7 +283,9 @@ def test_pure_floors_touch_nothing() -> None:
         if not is_pure(name):
             continue
         known = {*sys.stdlib_module_names, "iketcp", *LIBRARIES}
-        known.update(OWN_LIBRARIES.get(name.split(".")[0], ()))
+        for part, libraries in OWN_LIBRARIES.items():
+            if f"{name}.".startswith(f"{part}."):
+                known.update(libraries)
         for line, imported in imports(path):
             top = imported.split(".")[0]
             if top in IMPURE:

@@ -11,6 +11,7 @@ Source: RFC 4301 §4.4.2.1
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
+from itertools import groupby
 from typing import NamedTuple
 
 from iketcp.child_sa import ChildSaParameters
@@ -24,6 +25,7 @@ from iketcp.errors import (
     SequenceExhaustedError,
     UnknownSpiError,
 )
+from iketcp.esp.alike import MANY
 from iketcp.esp.protection import InboundSa, OutboundSa
 from iketcp.esp.selector_check import SelectorCheck
 
@@ -217,17 +219,13 @@ class ChildSa:
             inbound = self._inbound
             failures_before = dropped["integrity"]
             authentic_before, top_before = inbound.authentic, inbound.window.top
-            open_, append = inbound.open, packets.append
-            for message in messages:
-                try:
-                    inner = open_(message)
-                except DropError as error:
-                    dropped[_REASONS[type(error)]] += 1
+            for _, group in groupby(messages, len):
+                alike = list(group)
+                opened = inbound.open_alike(alike) if len(alike) >= MANY else []
+                if opened:
+                    packets += opened
                 else:
-                    if inner is None:
-                        dummies += 1
-                    else:
-                        append(inner)
+                    dummies += self._open_each(alike, packets)
             counters.dummies_in += dummies
             counters.packets_in += len(packets)
             counters.octets_in += sum(map(len, packets))
@@ -238,6 +236,26 @@ class ChildSa:
             )
             failures = dropped["integrity"] - failures_before
         return OpenedBatch(packets, is_authentic, failures)
+
+    def _open_each(self, messages: Sequence[bytes], packets: list[bytes]) -> int:
+        """Open packets one by one, append what was in them; returns how many dummies.
+
+        The caller holds the lock.
+        """
+        open_, append = self._inbound.open, packets.append
+        dropped = self.counters.dropped_in
+        dummies = 0
+        for message in messages:
+            try:
+                inner = open_(message)
+            except DropError as error:
+                dropped[_REASONS[type(error)]] += 1
+            else:
+                if inner is None:
+                    dummies += 1
+                else:
+                    append(inner)
+        return dummies
 
     def is_plausible(self, packet: bytes) -> bool:
         """As :meth:`InboundSa.is_plausible`. Source: RFC 9329 §10."""

@@ -23,6 +23,7 @@ Left out: the optional search for the high half after 2^32 packets lost in a row
 """
 
 from array import array
+from collections.abc import Sequence
 
 MAX_WINDOW = 1 << 20
 """Widest window we keep, in packets (8 MiB of memory)."""
@@ -86,6 +87,16 @@ class ReplayWindow:
         if sequence > self.top:  # noqa: PLR1730 - in order nearly always; max() is slower
             self.top = sequence
         self._slots[sequence & self._mask] = sequence
+
+    def advance_all(self, sequences: Sequence[int]) -> None:
+        """Remember rising numbers, the first of them higher than any before.
+
+        Source: RFC 4303 §3.4.3
+        """
+        slots, mask = self._slots, self._mask
+        for sequence in sequences:
+            slots[sequence & mask] = sequence
+        self.top = sequences[-1]
 
     def resume_at(self, top: int) -> None:
         """Begin where another window left off: every number up to ``top`` is seen.
