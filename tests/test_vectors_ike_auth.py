@@ -1,5 +1,6 @@
 """The file ``ike_auth_test.json`` against hmac and plain signatures."""
 
+import copy
 import hmac
 
 from cryptography.exceptions import InvalidSignature
@@ -165,10 +166,58 @@ def test_older_signatures() -> None:
     assert methods == {1, 9, 10, 11}
 
 
+def whole(said: Json) -> bytes:
+    """Write a message as it is authenticated, field by field. RFC 9242 §3.3.2."""
+    head, content = octets(said, "head", "content")
+    at = 16  # of the Next Payload field that names the last payload
+    position = 28
+    while position < len(head) - 4:
+        at, position = position, position + int.from_bytes(head[position + 2 :][:2])
+    assert head[at] == (53 if said["isFragmented"] else 46)
+    length, inner = (size + len(content) for size in (len(head), 4))
+    written = bytearray(head)
+    written[at] = 46
+    written[24:28] = length.to_bytes(4, "big")
+    written[-2:] = inner.to_bytes(2, "big")
+    return bytes(written) + content
+
+
+def test_int_auth() -> None:
+    """RFC 9242 §3.3.2: two chains, and the Message ID of the first IKE_AUTH."""
+    for group, test in grouped("ike_auth", "IntAuth"):
+        links = {"request": b"", "response": b""}
+        for number, one in enumerate(test["exchanges"], 1):
+            for which, name in (("request", "skPi"), ("response", "skPr")):
+                said = one[which]
+                form = whole(said)
+                assert said["authenticated"] == form.hex()
+                assert form[18] == 43
+                assert form[20:24] == number.to_bytes(4, "big")
+                assert form[19] == (0x08 if which == "request" else 0x20)
+                key = bytes.fromhex(one[name])
+                text = links[which] + form
+                links[which] = hmac.digest(key, text, HASHES[group["prf"]])
+        assert octets(test, "intAuthI", "intAuthR") == [*links.values()]
+        number = len(test["exchanges"]) + 1
+        expected = b"".join(links.values()) + number.to_bytes(4, "big")
+        assert test["intAuth"] == expected.hex()
+
+
+def test_the_checker_notices_what_is_authenticated() -> None:
+    """Each message by itself, besides the values at the end."""
+    for group, test in grouped("ike_auth", "IntAuth"):
+        wrong = copy.deepcopy(test)
+        wrong["exchanges"][0]["request"]["authenticated"] = "00"
+        one = {"testGroups": [group | {"tests": [wrong]}]}
+        assert len(check_ike_auth.problems(one)) == 1
+
+
 def test_ours_agrees() -> None:
     """Our implementation gives what the file says, and the checker would tell."""
     assert check_ike_auth.problems(document("ike_auth")) == []
     assert unnoticed("ike_auth", "SharedKeyAuth", "signedOctets", "result") == []
     assert unnoticed("ike_auth", "EcdsaSignature", "signature", "message") == []
+    outputs = ("intAuthI", "intAuthR", "intAuth")
+    assert unnoticed("ike_auth", "IntAuth", *outputs) == []
     for kind in ("DigitalSignature", "OlderSignature"):
         assert unnoticed("ike_auth", kind, "error") == []

@@ -79,6 +79,36 @@ def test_ppks() -> None:
             assert len(old) == hmac.new(b"", b"", HASHES[group["prf"]]).digest_size
 
 
+def test_updated_ike_sas() -> None:
+    """RFC 9370 §2.2.2: SKEYSEED(n) = prf(SK_d(n-1), SK(n) | Ni | Nr)."""
+    for group, test in grouped("ike_keys", "UpdatedIkeKeys"):
+        before, g_ir, ni, nr = octets(test, "skDBefore", "gIr", "ni", "nr")
+        skeyseed = hmac.digest(before, g_ir + ni + nr, HASHES[group["prf"]])
+        check_seven(test, group["prf"], skeyseed)
+
+
+def test_rekeyed_ike_sas_of_several_key_exchanges() -> None:
+    """RFC 9370 §2.2.4: SKEYSEED = prf(SK_d, SK(0) | Ni | Nr | SK(1) | ...)."""
+    for group, test in grouped("ike_keys", "FollowedUpIkeKeys"):
+        parts = octets(test, "gIr", "ni", "nr") + [
+            bytes.fromhex(one) for one in test["further"]
+        ]
+        old_sk_d = bytes.fromhex(test["oldSkD"])
+        skeyseed = hmac.digest(old_sk_d, b"".join(parts), HASHES[group["prf"]])
+        check_seven(test, test["newPrf"], skeyseed)
+
+
+def test_child_sas_of_several_key_exchanges() -> None:
+    """RFC 9370 §2.2.4: KEYMAT = prf+(SK_d, SK(0) | Ni | Nr | SK(1) | ...)."""
+    for group, test in grouped("ike_keys", "FollowedUpChildKeys"):
+        seed = b"".join(octets(test, "gIr", "ni", "nr"))
+        seed += bytes.fromhex("".join(test["further"]))
+        wanted = sizes(test["cipher"]) * 2
+        (sk_d,) = octets(test, "skD")
+        keymat = stream(group["prf"], sk_d, seed, sum(wanted))
+        assert b"".join(octets(test, *CHILD)) == keymat, test["tcId"]
+
+
 def test_ours_agrees() -> None:
     """Our implementation gives what the file says, and the checker would tell."""
     assert check_ike_keys.problems(document("ike_keys")) == []
@@ -86,3 +116,6 @@ def test_ours_agrees() -> None:
     assert unnoticed("ike_keys", "RekeyedIkeKeys", "skeyseed", *SEVEN) == []
     assert unnoticed("ike_keys", "ChildKeys", *CHILD) == []
     assert unnoticed("ike_keys", "PpkKeys", "skD", "skPi", "skPr") == []
+    assert unnoticed("ike_keys", "UpdatedIkeKeys", "skeyseed", *SEVEN) == []
+    assert unnoticed("ike_keys", "FollowedUpIkeKeys", "skeyseed", *SEVEN) == []
+    assert unnoticed("ike_keys", "FollowedUpChildKeys", *CHILD) == []

@@ -17,6 +17,8 @@ from iketcp.crypto.prf import PRFS
 from iketcp.crypto.signatures import SigningKey, VerifyingKey
 from iketcp.errors import AuthenticationFailedError
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
+from iketcp.ike.intermediate import Intermediate, authenticated_form, head_as_whole
+from iketcp.ike.keys import IkeKeys
 from iketcp.ike.message import decode_chain
 from iketcp.ike.payloads import AuthPayload
 from iketcp.octets import Reader
@@ -97,6 +99,30 @@ def check_older_signature(group: Json, test: Json) -> list[str]:
     return found + compare(test, "data", again.hex())
 
 
+def check_int_auth(group: Json, test: Json) -> list[str]:
+    """Write each message as it is authenticated, and chain them."""
+    prf, state, found = PRFS[group["prf"]], Intermediate(()), []
+    for one in test["exchanges"]:
+        said = one["request"], one["response"]
+        forms = [_authenticated(message) for message in said]
+        for message, form in zip(said, forms, strict=True):
+            if message["authenticated"] != form.hex():
+                found.append(f"tcId {test['tcId']}: {form.hex()} is authenticated")
+        sk_p = dict(zip(("sk_pi", "sk_pr"), unhex(one, "skPi", "skPr"), strict=True))
+        others = ("sk_d", "sk_ai", "sk_ar", "sk_ei", "sk_er")
+        state.complete(prf, IkeKeys(**dict.fromkeys(others, b""), **sk_p), *forms)
+    found += compare(test, "intAuthI", state.int_auth_i.hex())
+    found += compare(test, "intAuthR", state.int_auth_r.hex())
+    return found + compare(test, "intAuth", state.int_auth.hex())
+
+
+def _authenticated(said: Json) -> bytes:
+    head, content = unhex(said, "head", "content")
+    return authenticated_form(
+        head_as_whole(head) if said["isFragmented"] else head, content
+    )
+
+
 def _public_key(group: Json) -> VerifyingKey:
     key = load_der_public_key(bytes.fromhex(group["publicKey"]))
     return signatures.check_key(key)
@@ -118,5 +144,6 @@ CHECKED = {
     "EcdsaSignature": check_ecdsa,
     "DigitalSignature": check_digital_signature,
     "OlderSignature": check_older_signature,
+    "IntAuth": check_int_auth,
 }
 """What checks a test, by the type of its group."""

@@ -80,11 +80,12 @@ def check_seven(test: Json, prf: int, skeyseed: bytes) -> list[str]:
 
 
 def check_child(group: Json, test: Json) -> list[str]:
-    """Derive the keys of a Child SA."""
+    """Derive the keys of a Child SA, of one key exchange or of several."""
     suite = suite_of(test["cipher"], None)
     sk_d, ni, nr, g_ir = unhex(test, "skD", "ni", "nr", "gIr")
     prf = PRFS[group["prf"]]
-    ours = keys.derive_child_keys(prf, sk_d, suite, ni, nr, g_ir)
+    further = bytes.fromhex("".join(test.get("further", [])))
+    ours = keys.derive_child_keys(prf, sk_d, suite, ni, nr, g_ir, further)
     found = cipher_problems(test, suite)
     for name, attribute in CHILD_KEYS.items():
         found += compare(test, name, getattr(ours, attribute).hex())
@@ -104,10 +105,29 @@ def check_ppk(group: Json, test: Json) -> list[str]:
     return found
 
 
+def check_updated(group: Json, test: Json) -> list[str]:
+    """Update the keys of an IKE SA, by the formula of a rekey with the first nonces."""
+    sk_d, g_ir, ni, nr = unhex(test, "skDBefore", "gIr", "ni", "nr")
+    skeyseed = keys.derive_rekeyed_skeyseed(PRFS[group["prf"]], sk_d, g_ir, ni, nr)
+    return check_seven(test, group["prf"], skeyseed)
+
+
+def check_followed_up(group: Json, test: Json) -> list[str]:
+    """Derive the keys of a rekeyed IKE SA, of several key exchanges."""
+    old_sk_d, g_ir, ni, nr = unhex(test, "oldSkD", "gIr", "ni", "nr")
+    further = bytes.fromhex("".join(test["further"]))
+    prf = PRFS[group["prf"]]
+    skeyseed = keys.derive_rekeyed_skeyseed(prf, old_sk_d, g_ir, ni, nr, further)
+    return check_seven(test, test["newPrf"], skeyseed)
+
+
 CHECKED = {
     "IkeKeys": check_ike,
     "RekeyedIkeKeys": check_rekeyed,
     "ChildKeys": check_child,
     "PpkKeys": check_ppk,
+    "UpdatedIkeKeys": check_updated,
+    "FollowedUpIkeKeys": check_followed_up,
+    "FollowedUpChildKeys": check_child,
 }
 """What checks a test, by the type of its group."""

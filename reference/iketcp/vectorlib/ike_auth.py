@@ -5,7 +5,7 @@ Source: RFC 7296 §2.15, RFC 4754 §8, RFC 7427 §3
 
 from collections.abc import Iterator
 
-from iketcp.vectorlib import ike_auth_signatures, plain
+from iketcp.vectorlib import ike_auth_signatures, int_auth, plain
 from iketcp.vectorlib.assembly import case, flipped, group, octets, vector_file
 from iketcp.vectorlib.ecdsa_published import CASES
 from iketcp.vectorlib.envelope import Json, VectorFile
@@ -26,9 +26,11 @@ HEADER = [
     "EcdsaSignature: authPayload carries signature (r | s) over message, made with"
     " publicKey (x | y) and the hash named.",
     *ike_auth_signatures.HEADER,
+    *int_auth.HEADER,
 ]
 
 NOTES = {
+    **int_auth.NOTES,
     **ike_auth_signatures.NOTES,
     "Identity": (
         "BASIC",
@@ -73,7 +75,7 @@ NOTES = {
 def build() -> VectorFile:
     """Build the file's contents.
 
-    Source: RFC 7296 §2.15, RFC 4754 §8, RFC 7427 §3
+    Source: RFC 7296 §2.15, RFC 4754 §8, RFC 7427 §3, RFC 9242 §3.3.2
     """
     groups = [
         group(
@@ -88,6 +90,7 @@ def build() -> VectorFile:
     ]
     groups += [published(*values) for values in CASES]
     groups += ike_auth_signatures.signature_groups()
+    groups += int_auth.int_auth_groups()
     return vector_file(NAME, "IKE-AUTH", HEADER, NOTES, groups)
 
 

@@ -5,10 +5,10 @@ Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
 
 from collections.abc import Iterator
 
-from iketcp.vectorlib import plain
+from iketcp.vectorlib import ike_keys_further, plain
 from iketcp.vectorlib.assembly import case, group, octets, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
-from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase
+from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase, ike_keys
 
 NAME = "ike_keys"
 SPEC = "RFC 7296 §2.13, §2.14"
@@ -29,9 +29,11 @@ HEADER = [
     "Nonces are the payload's contents, without its header.",
     "PpkKeys: skD = prf+(ppk, skDWithout), and skPi and skPr likewise, each as long as"
     " before; the other four keys of the IKE SA stay as they are.",
+    *ike_keys_further.HEADER,
 ]
 
 NOTES = {
+    **ike_keys_further.NOTES,
     "LeadingZero": (
         "EDGE_CASE",
         "The shared secret begins with octets of zero, which count.",
@@ -64,7 +66,7 @@ NOTES = {
 def build() -> VectorFile:
     """Build the file's contents.
 
-    Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3
+    Source: RFC 7296 §2.14, RFC 7296 §2.17, RFC 7296 §2.18, RFC 8784 §3, RFC 9370 §2.2
     """
     groups = []
     for kind, cases in (
@@ -72,6 +74,9 @@ def build() -> VectorFile:
         ("RekeyedIkeKeys", rekey_cases),
         ("ChildKeys", child_cases),
         ("PpkKeys", ppk_cases),
+        ("UpdatedIkeKeys", ike_keys_further.update_cases),
+        ("FollowedUpIkeKeys", ike_keys_further.rekey_cases),
+        ("FollowedUpChildKeys", ike_keys_further.child_cases),
     ):
         for number in plain.PRFS:
             groups.append(
@@ -84,23 +89,6 @@ def build() -> VectorFile:
                 )
             )
     return vector_file(NAME, "IKE-KEYS", HEADER, NOTES, groups)
-
-
-def ike_keys(number: int, cipher: CipherCase, skeyseed: bytes, seed: bytes) -> Json:
-    """Cut the seven keys from their stream. Source: RFC 7296 §2.14."""
-    prf_key = plain.PRF_SIZES[number]
-    sizes = (
-        prf_key,
-        cipher.integrity_key,
-        cipher.integrity_key,
-        cipher.encryption_key,
-        cipher.encryption_key,
-        prf_key,
-        prf_key,
-    )
-    names = ("skD", "skAi", "skAr", "skEi", "skEr", "skPi", "skPr")
-    stream = plain.prf_plus(number, skeyseed, seed, sum(sizes))
-    return dict(zip(names, plain.cut(stream, *sizes), strict=True))
 
 
 def ike_cases(number: int) -> Iterator[Json]:

@@ -108,6 +108,23 @@ def cut(stream: bytes, *sizes: int) -> list[bytes]:
     return pieces
 
 
+def ike_keys(number: int, cipher: CipherCase, skeyseed: bytes, seed: bytes) -> Json:
+    """Cut the seven keys from their stream. Source: RFC 7296 §2.14."""
+    prf_key = PRF_SIZES[number]
+    sizes = (
+        prf_key,
+        cipher.integrity_key,
+        cipher.integrity_key,
+        cipher.encryption_key,
+        cipher.encryption_key,
+        prf_key,
+        prf_key,
+    )
+    names = ("skD", "skAi", "skAr", "skEi", "skEr", "skPi", "skPr")
+    stream = prf_plus(number, skeyseed, seed, sum(sizes))
+    return dict(zip(names, cut(stream, *sizes), strict=True))
+
+
 def seal(
     cipher: CipherCase,
     key: bytes,
