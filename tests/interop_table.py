@@ -25,6 +25,8 @@ Over TCP our relay is between them ([relay.md](relay.md)), for strongSwan has no
 encapsulation; over UDP nothing but a router is, or a NAT.
 A scene counts only if it worked on both sides: what was agreed on is read from
 strongSwan's own list of SAs.
+ML-KEM and additional key exchanges are not here: strongSwan has them from 6.0 on, and
+this one is older.
 """
 
 Table = dict[tuple[str, str], dict[str, bool]]

@@ -103,7 +103,7 @@ CERTIFICATE_KEYS = {"certificate", "private_key", "rsa_padding", "ca", "crls"}
 
 def names_of(role: Role) -> tuple[str, ...]:
     """Every example for a command."""
-    kinds = ["", "eap-", "cert-", "tls-"]
+    kinds = ["", "eap-", "cert-", "tls-", "pq-"]
     if role == "responder":
         kinds.append("peers-")
     return tuple(f"{kind}{role}.toml" for kind in kinds)

@@ -128,6 +128,7 @@ def test_every_step_happens(mode: str, folder: Path) -> None:
     [
         ("eap", ("EAP-MSCHAPv2", "asks for EAP", "EAP(4 octets)", "key that EAP made")),
         ("cert", ("CERT(encoding 4", "AUTH(DIGITAL_SIGNATURE)", "CERTREQ(encoding 4")),
+        ("pq", ("IKE_INTERMEDIATE", "IKE_FOLLOWUP_KE", "KE(ML_KEM_768, 1088 octets)")),
     ],
 )
 def test_other_proofs(scenario: str, words: tuple[str, ...], folder: Path) -> None:

@@ -323,7 +323,7 @@ def demo(
         str, typer.Option(help="auto, root, user (namespace) or memory.")
     ] = "auto",
     scenario: Annotated[
-        str, typer.Option(help="How the two prove who they are: psk, eap or cert.")
+        str, typer.Option(help="What is special: psk (nothing), eap, cert or pq.")
     ] = "psk",
     tls: Annotated[bool, typer.Option("--tls", help="Put TLS around it.")] = False,
     proxy: Annotated[

@@ -97,6 +97,7 @@ class Director:
             scenario.local.get(site, ""),
             scenario.remote.get(site, ""),
             scenario.tables.get(site, "") + self.wrapping.tables(site, where),
+            scenario.further,
         )
 
     def __enter__(self) -> "Director":

@@ -79,6 +79,16 @@ _OF_EXCHANGE = {
     ("IKE_SA_INIT", True): Explanation(
         "Chooses one of the proposals and adds the other half.", "RFC 7296 §1.2"
     ),
+    ("IKE_INTERMEDIATE", False): Explanation(
+        "One more key exchange, by another method: an encapsulation key of ML-KEM. "
+        "It goes encrypted, and IKE_AUTH will vouch for it.",
+        "RFC 9370 §2.2.2",
+    ),
+    ("IKE_INTERMEDIATE", True): Explanation(
+        "The ciphertext that answers it. Every key changes now; who wants them has to "
+        "break both methods.",
+        "RFC 9370 §2.2.2",
+    ),
     ("IKE_AUTH", False): Explanation(
         "Encrypted from here on: who I am, proof of it, and the first Child SA I want.",
         "RFC 7296 §1.2",
@@ -123,6 +133,12 @@ _OF_EXCHANGE = {
         "Fresh nonces and a fresh key exchange: the old keys say nothing about the "
         "new.",
         "RFC 7296 §2.17",
+    ),
+    ("IKE_FOLLOWUP_KE", False): Explanation(
+        "The same with ML-KEM, for the Child SA to be.", "RFC 9370 §2.2.4"
+    ),
+    ("IKE_FOLLOWUP_KE", True): Explanation(
+        "Now both have all secrets, and the Child SA is there.", "RFC 9370 §2.2.4"
     ),
     ("DELETE", False): Explanation(
         "Names what is to end; in the direction of its sender nothing more is sent.",

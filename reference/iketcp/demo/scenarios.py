@@ -30,6 +30,8 @@ class Scenario:
     """Lines of ``[remote]``."""
     tables: Mapping[str, str] = field(default_factory=dict)
     """Whole tables."""
+    further: str = ""
+    """Keywords behind the key exchange of every proposal."""
     prepare: Callable[[Path], None] = lambda folder: None
     """Writes files into the folder of the configurations; the pre-shared key, ``psk``,
     is there already."""
@@ -92,6 +94,12 @@ SCENARIOS: Mapping[str, Scenario] = {
             local={site: _certificate_of(site) for site in SITES},
             remote=dict.fromkeys(SITES, 'auth = "certificate"\nca = "ca.pem"\n'),
             prepare=_write_certificates,
+        ),
+        Scenario(
+            "pq",
+            "Beside Curve25519 all keys come of ML-KEM-768, which a quantum computer "
+            "does not undo; both sites prove themselves by one pre-shared key.",
+            further="-ke1_mlkem768",
         ),
     )
 }

@@ -45,7 +45,7 @@ TRANSFER_PORT = 9329
 _CHILD = """
 [[child]]
 name = "net"
-proposals = ["aes256gcm16-x25519-noesn"]
+proposals = ["aes256gcm16-x25519{further}-noesn"]
 assigned = true
 """
 
@@ -70,6 +70,7 @@ def configuration(
     local: str = "",
     remote: str = "",
     tables: str = "",
+    further: str = "",
 ) -> str:
     """Write the configuration file of a site.
 
@@ -85,6 +86,8 @@ def configuration(
         Where the responder listens; None: port 4500 of its outer IPv4 address.
     local, remote, tables : str
         Lines for [local] and [remote], and whole tables.
+    further : str
+        Keywords behind the key exchange of the proposals.
     """
     where = addresses or Addresses()
     text = (
@@ -93,13 +96,13 @@ def configuration(
         + _local_address(site, where)
         + _remote(site, where, remote)
         + tables
-        + '\n[ike]\nproposals = ["aes256gcm16-prfsha256-x25519"]\n'
+        + f'\n[ike]\nproposals = ["aes256gcm16-prfsha256-x25519{further}"]\n'
     )
     if site == WEST:
         text += 'request_addresses = ["ipv4", "ipv6"]\n'
     else:
         text += f"\n[pool]\nnetworks = {_list(NETWORKS[WEST])}\n"
-    text += _CHILD
+    text += _CHILD.format(further=further)
     if site == EAST:
         text += f"local_ts = {_list(NETWORKS[EAST])}\n"
     other = EAST if site == WEST else WEST
