@@ -296,3 +296,83 @@ def test_mistakes_of_a_responder(folder, eap, sentence):
 def test_responder_needs_a_secret_of_its_own(folder):
     """Unless EAP is all there is."""
     assert "no secret" in refuse(responder, folder, USERS, local="")
+
+
+# --- after another proof --------------------------------------------------------------
+
+FIRST = 'psk_file = "gateway.psk"'
+
+
+def second(folder, role, eap="", auth="psk", local=FIRST, more=""):
+    """A file in which EAP comes second."""
+    ours = auth if role == "initiator" else "psk"
+    theirs = auth if role == "responder" else "psk"
+    remote = 'address = "gw.example"\nidentity = "@gw.example"\n'
+    identity, there = ("@laptop.example", remote)
+    if role == "responder":
+        identity, there = ("@gw.example", "")
+    text = (
+        f'[local]\nidentity = "{identity}"\nauth = "{ours}"\n{local}\n'
+        f'[remote]\n{there}auth = "{theirs}"\n'
+        f"[eap]\nsecond = true\n{eap}\n{CHILD}\n{more}"
+    )
+    if role == "responder":
+        text = text.replace("10.1.", "10.9.").replace("10.2.", "10.1.")
+        text = text.replace("10.9.", "10.2.")
+    path = write(folder / f"{role}.toml", text.encode())
+    return load(path, role)
+
+
+NEEDED = {
+    "initiator": 'identity = "alice@example"\npassword_file = "alice.password"',
+    "responder": 'users_file = "users.toml"',
+}
+
+
+def test_second(folder):
+    """Two files that fit: the machine's secret, and its user's password. RFC 4739"""
+    west, east = (second(folder, role, NEEDED[role]) for role in NEEDED)
+    assert west.ike.is_eap_second
+    assert east.ike.is_eap_second
+    assert west.warnings == east.warnings == ()
+    pair = Pair(west.ike, east.ike)
+    pair.up()
+    pair.check_agreement()
+    assert pair.ike(EAST).remote_identity == "eap:alice@example"
+    assert len(pair.said(WEST)) == 6
+
+
+@pytest.mark.parametrize("role", NEEDED)
+@pytest.mark.parametrize("auth", ["eap", "null"])
+def test_second_to_what(folder, role, auth):
+    """RFC 4739 §2.3: something has to come first, and null is nothing."""
+    with pytest.raises(ConfigurationError, match="second needs something before it"):
+        second(folder, role, NEEDED[role], auth)
+
+
+def test_second_with_a_responder_that_proves_nothing(folder):
+    """RFC 7619 §2: not beside EAP."""
+    path = write(
+        folder / "x.toml",
+        (
+            '[local]\nidentity = "@laptop.example"\npsk_file = "gateway.psk"\n'
+            '[remote]\naddress = "gw.example"\nidentity = "@gw.example"\n'
+            f'auth = "null"\n[eap]\nsecond = true\n{NEEDED["initiator"]}\n{CHILD}'
+        ).encode(),
+    )
+    with pytest.raises(ConfigurationError, match='of "null" does not go with EAP'):
+        load(path, "initiator")
+
+
+@pytest.mark.parametrize("role", NEEDED)
+def test_second_and_alone(folder, role):
+    """RFC 5998 §3: one or the other."""
+    with pytest.raises(ConfigurationError, match="only does not go with second"):
+        second(folder, role, f'only = true\nmethods = ["tls"]\n{NEEDED[role]}')
+
+
+def test_second_and_peers(folder):
+    """What a user may have is not told apart by tables of peers."""
+    peer = '[[peer]]\nname = "a"\nidentity = ["@laptop.example"]'
+    with pytest.raises(ConfigurationError, match=r"second does not go with \[\[peer"):
+        second(folder, "responder", NEEDED["responder"], more=peer)

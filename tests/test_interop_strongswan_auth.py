@@ -115,6 +115,7 @@ def test_raw_public_keys(stage: Stage) -> None:
 
 # --- EAP ------------------------------------------------------------------------------
 
+PSK = 'psk_file = "psk"'
 USER, PASSWORD = "alice@example", "correct horse battery staple"
 
 
@@ -167,6 +168,42 @@ def eap(
 def test_eap(stage: Stage, method: str) -> None:
     """RFC 7296 §2.16: AUTH from the key that EAP made."""
     stage.connect(*eap(stage, method))
+    stage.ping_both_ways()
+
+
+FIRST = {
+    "pre-shared key": ({"local": PSK}, {"local": "auth = psk", "remote": "auth = psk"}),
+    "certificate": (OURS, THEIRS),
+}
+"""What comes before EAP, at our end and at strongSwan's."""
+
+
+@pytest.mark.parametrize("way", TCP_WAYS, ids=str)
+@pytest.mark.parametrize("first", FIRST)
+@on_stage("Authentication", "{first} of the machine, then EAP, mschapv2, of its user")
+def test_eap_after_another_proof(stage: Stage, first: str) -> None:
+    """RFC 4739 §2.3: IDi with a secret or a key, and IDi with EAP after that."""
+    certify(stage, "Ed25519")
+    ours, theirs = FIRST[first]
+    write(stage.folder / "password", PASSWORD.encode())
+    write(stage.folder / "users.toml", f'"{USER}" = "{PASSWORD}"'.encode())
+    if stage.way.we_initiate:
+        who = f'identity = "{USER}"\npassword_file = "password"'
+        second = f"remote-2 {{\n round = 2\n auth = eap-mschapv2\n id = {USER}\n }}"
+    else:
+        who = 'users_file = "users.toml"'
+        second = f"local-2 {{\n round = 2\n auth = eap-mschapv2\n id = {USER}\n }}"
+    running = stage.connect(
+        {**ours, "more": f"[eap]\nsecond = true\n{who}"},
+        {
+            **{end: f"{text}\n round = 1" for end, text in theirs.items()},
+            "ike": second,
+            "secrets": f'eap-a {{\n id = {USER}\n secret = "{PASSWORD}"\n }}',
+        },
+    )
+    if not stage.way.we_initiate:
+        (told,) = running.told.of("authenticated-once")
+        assert told["peer"] == "east.example"
     stage.ping_both_ways()
 
 

@@ -67,8 +67,12 @@ NOT_SENT: dict[str, str] = {
 }
 
 
-UNRECORDED = {"NotifyType.CHILDLESS_IKEV2_SUPPORTED"}
-"""Numbers of RFC 6023, which no session has so far."""
+UNRECORDED = {
+    "NotifyType.CHILDLESS_IKEV2_SUPPORTED",
+    "NotifyType.MULTIPLE_AUTH_SUPPORTED",
+    "NotifyType.ANOTHER_AUTH_FOLLOWS",
+}
+"""Numbers of RFC 4739 and RFC 6023, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,

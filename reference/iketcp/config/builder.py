@@ -75,6 +75,7 @@ def build(document: Document, folder: Path) -> Configuration:
         ppks=read_ppks(document, folder, warnings),
         eap_peer=eap,
         eap_authenticator=eap_users,
+        is_eap_second=document.one("eap")["second"],
     )
     peers = connections(document, folder, ike, warnings)
     return Configuration(

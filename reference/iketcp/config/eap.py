@@ -1,6 +1,6 @@
 """The table ``[eap]``: who may use EAP, by which methods, with which credentials.
 
-Source: RFC 7296 §2.16, RFC 5998 §3
+Source: RFC 7296 §2.16, RFC 5998 §3, RFC 4739 §2.3
 """
 
 import re
@@ -49,7 +49,8 @@ def eap_peer(
     Source: RFC 7296 §2.16
     """
     local, section = document.one("local"), document.one("eap")
-    if document.role != "initiator" or local["auth"] != "eap":
+    is_used = local["auth"] == "eap" or is_second(document)
+    if document.role != "initiator" or not is_used:
         _warn_of_idle_table(document, "local", warnings)
         return None
     _check_alone(section)
@@ -78,7 +79,8 @@ def eap_authenticator(
     Source: RFC 7296 §2.16
     """
     section = document.one("eap")
-    if document.role != "responder" or not asks_eap(document):
+    is_used = asks_eap(document) or is_second(document)
+    if document.role != "responder" or not is_used:
         _warn_of_idle_table(document, "remote", warnings)
         return None
     _check_alone(section)
@@ -101,6 +103,34 @@ def asks_eap(document: Document) -> bool:
     usual = document.one("remote")["auth"]
     peers = document.all("peer")
     return "eap" in ({peer["auth"] or usual for peer in peers} if peers else {usual})
+
+
+def is_second(document: Document) -> bool:
+    """Tell whether EAP comes after another proof of the initiator.
+
+    Raises
+    ------
+    ConfigurationError
+        It does, and there is no other proof; or EAP is to be all there is; or there are
+        tables [[peer]].
+
+    Source: RFC 4739 §2.3, RFC 7619 §2
+    """
+    section = document.one("eap")
+    if not section["second"]:
+        return False
+    table = {"initiator": "local", "responder": "remote"}[document.role]
+    first = document.one(table)["auth"]
+    if first in ("eap", "null"):
+        sentence = f'needs something before it, and [{table}] auth is "{first}"'
+        raise section.error("second", sentence)
+    if document.one("remote")["auth"] == "null":
+        raise document.one("remote").error("auth", 'of "null" does not go with EAP')
+    if section["only"]:
+        raise section.error("only", "does not go with second")
+    if document.all("peer"):
+        raise section.error("second", "does not go with [[peer]] tables")
+    return True
 
 
 def is_alone(document: Document) -> bool:

@@ -44,7 +44,8 @@ PASSWORD_KEYS = (
 EAP = Table(
     "eap",
     "EAP, by which the initiator proves who it is: used where an initiator says "
-    '`auth = "eap"` in `[local]` and a responder says so in `[remote]`.',
+    '`auth = "eap"` in `[local]` and a responder says so in `[remote]`, or where both '
+    "say `second` here.",
     (
         Key(
             "methods",
@@ -62,6 +63,14 @@ EAP = Table(
             boolean(),
             "Offer or agree that EAP alone authenticates both ends (RFC 5998). Only "
             "`tls` is safe enough for that.",
+            default=False,
+        ),
+        Key(
+            "second",
+            boolean(),
+            "EAP comes after the proof that `auth` names, and does not stand in its "
+            "place (RFC 4739): first the machine by a secret or a signature, then its "
+            "user. Both ends say so.",
             default=False,
         ),
         Key(

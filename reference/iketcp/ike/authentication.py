@@ -36,7 +36,7 @@ from iketcp.errors import AuthenticationFailedError
 from iketcp.ike.auth import is_shared_key_auth, shared_key_auth, signed_octets
 from iketcp.ike.certificates import authority_hashes, verify_certificate
 from iketcp.ike.credentials import Proof
-from iketcp.ike.identity import Identity
+from iketcp.ike.identity import Identity, user_identity
 from iketcp.ike.keys import IkeKeys, prf_of
 from iketcp.ike.payload_set import need
 from iketcp.ike.payloads import (
@@ -110,8 +110,13 @@ def _octets_of(sa: IkeSa, identity: IdPayload, is_ours: bool) -> bytes:
 
 
 def local_id_payload(sa: IkeSa) -> IdPayload:
-    """Make IDi or IDr, whichever is ours."""
-    identity = sa.policy.local_identity
+    """Make IDi or IDr, whichever is ours.
+
+    Our second authentication of two is the user's. Source: RFC 4739 §2.3
+    """
+    identity, user = sa.policy.local_identity, sa.policy.eap_peer
+    if sa.first_auth and user is not None:
+        identity = user_identity(user.identity)
     return IdPayload(sa.is_original_initiator, identity.id_type, identity.data)
 
 

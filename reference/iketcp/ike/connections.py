@@ -17,12 +17,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from iketcp.errors import AuthenticationFailedError
-from iketcp.ike.identity import Identity
+from iketcp.ike.identity import Identity, user_identity
 from iketcp.ike.payload_set import find, find_identity
 from iketcp.ike.payloads import AuthPayload, IdPayload, Payload
 from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
-from iketcp.registry import IdType
 
 
 def choose_connection(
@@ -83,7 +82,7 @@ def choose_connection_of_user(sa: IkeSa, name: bytes) -> None:
     Source: RFC 7296 §2.16
     """
     connections, begun = sa.context.policy.connections, sa.policy
-    user = _user(name)
+    user = user_identity(name)
     for connection in connections:
         is_for_eap = connection.eap_authenticator is not None
         is_same_end = connection.local_identity == begun.local_identity
@@ -93,9 +92,3 @@ def choose_connection_of_user(sa: IkeSa, name: bytes) -> None:
     if not connections:
         return
     raise AuthenticationFailedError(f"no connection is for the user {user}")
-
-
-def _user(name: bytes) -> Identity:
-    """Take a user's name for an identity: a mail address, or else a plain name."""
-    kind = IdType.ID_RFC822_ADDR if b"@" in name else IdType.ID_FQDN
-    return Identity(kind, name)

@@ -60,6 +60,7 @@ from iketcp.ike.exchanges.rekey_ike_sa import (
     answer_rekey_ike_sa,
     is_ike_rekey,
 )
+from iketcp.ike.exchanges.second_auth import SecondAuth, answer_second_auth
 from iketcp.ike.header import Header
 from iketcp.ike.message import Message
 from iketcp.ike.nat_detection import Path
@@ -239,7 +240,7 @@ def _check_authenticated(sa: IkeSa, header: Header) -> None:
         raise MessageIdError("a request of a peer that has not answered IKE_AUTH")
     if sa.state is not IkeState.IKE_SA_INIT_ANSWERED:
         return
-    if sa.eap is not None and header.exchange_type == ExchangeType.INFORMATIONAL:
+    if sa.is_between_rounds and header.exchange_type == ExchangeType.INFORMATIONAL:
         return  # the initiator says that it gives up. RFC 7296 §2.21.2
     intermediate, auth = ExchangeType.IKE_INTERMEDIATE, ExchangeType.IKE_AUTH
     awaited = intermediate if is_awaited(sa) else auth
@@ -265,6 +266,8 @@ def _answer(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         return answer_informational(sa, request, now)
     if sa.eap is not None:
         return answer_eap_round(sa, request, now)
+    if sa.first_auth:
+        return answer_second_auth(sa, request)
     if is_awaited(sa):
         return answer_ike_intermediate(sa, request, now)
     if sa.state is IkeState.IKE_SA_INIT_ANSWERED:
@@ -346,6 +349,8 @@ def _exchange_succeeded(sa: IkeSa, exchange: Exchange) -> None:
         sa.trouble_since = None
     if sa.eap is not None and isinstance(exchange, IkeAuth):
         sa.want(EapRound(exchange), is_urgent=True)
+    elif sa.first_auth and isinstance(exchange, IkeAuth):
+        sa.want(SecondAuth(exchange), is_urgent=True)
     elif isinstance(exchange, IkeAuth):
         if exchange.is_child_refused:
             sa.want(DeleteIkeSa("the Child SA was refused"))

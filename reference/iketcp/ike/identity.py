@@ -142,6 +142,12 @@ class Identity:
             return False
 
 
+def user_identity(name: bytes) -> Identity:
+    """Take a user's name for an identity: a mail address, or else a plain name."""
+    kind = IdType.ID_RFC822_ADDR if b"@" in name else IdType.ID_FQDN
+    return Identity(kind, name)
+
+
 def eap_identity(data: bytes) -> str:
     """Write who EAP says that somebody is; two never look alike, nor like others.
 

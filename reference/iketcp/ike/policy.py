@@ -128,6 +128,9 @@ class IkePolicy:
     """As initiator we prove who we are by EAP. Source: RFC 7296 §2.16."""
     eap_authenticator: EapAuthenticatorPolicy | None = None
     """As responder we ask EAP of every initiator, and take no AUTH before it."""
+    is_eap_second: bool = False
+    """EAP does not stand in place of ``credential`` or ``trust``, but comes on top, as
+    a second authentication of the initiator. Source: RFC 4739 §2.3."""
     request_families: tuple[int, ...] = ()
     """IP versions (4, 6) of which the initiator asks an address."""
     pool: PoolPolicy | None = None

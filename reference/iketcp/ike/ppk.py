@@ -16,7 +16,8 @@ depend on it, and so does AUTH.
 
 Where the initiator can do without, NO_PPK_AUTH has a second AUTH for a responder that
 does not know this PPK; one that does without leaves N(PPK_IDENTITY) out. With EAP all
-of this goes with the last AUTH of either peer.
+of this goes with the last AUTH of either peer; where the initiator has two proofs, with
+the first one alone.
 
 Source: RFC 8784 §3
 Source: RFC 8784 §5.1
@@ -147,7 +148,7 @@ def proof_payloads(sa: IkeSa, prove: Callable[[], AuthPayload]) -> list[Payload]
     Source: RFC 8784 §3
     """
     ppk = _own(sa)
-    if ppk is None or not sa.is_ppk_agreed:
+    if ppk is None or not sa.is_ppk_agreed or sa.first_auth:
         return [prove()]
     identity = bytes([PpkIdType.PPK_ID_FIXED]) + ppk.id
     notifies: list[Payload] = [NotifyPayload(NotifyType.PPK_IDENTITY, identity)]
@@ -171,6 +172,8 @@ def take_confirmation(sa: IkeSa, payloads: Sequence[Payload]) -> None:
 
     Source: RFC 8784 §3
     """
+    if sa.first_auth:
+        return
     ppk, peer = _own(sa), sa.policy.remote_identity
     is_used = find_notify(payloads, NotifyType.PPK_IDENTITY) is not None
     if ppk is not None and sa.is_ppk_agreed and is_used:
@@ -231,6 +234,8 @@ def take_proof(
 
     Source: RFC 8784 §3 (Table 1)
     """
+    if sa.first_auth:
+        return payloads
     check_offered(sa, peer)
     if sa.is_ppk_agreed:
         payloads = _choose(sa, peer, payloads)
@@ -259,4 +264,6 @@ def _choose(
 
 def confirmation_payloads(sa: IkeSa) -> list[Payload]:
     """Return N(PPK_IDENTITY), without data, if a PPK is mixed in. RFC 8784 §3."""
-    return [] if sa.ppk is None else [NotifyPayload(NotifyType.PPK_IDENTITY)]
+    if sa.ppk is None or sa.first_auth:
+        return []
+    return [NotifyPayload(NotifyType.PPK_IDENTITY)]

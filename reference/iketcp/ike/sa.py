@@ -176,6 +176,9 @@ class IkeSa:
     is_initial_contact = False
     """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
     remote_hash_algorithms: tuple[int, ...] = ()
+    first_auth: tuple[Payload, ...] = ()
+    """The peer's message with the first of two authentications, which is over; the
+    initiator's second one follows. Source: RFC 4739 §2.1."""
     is_childless = False
     """Our IKE_AUTH asks for no Child SA. Source: RFC 6023 §5."""
     is_ppk_agreed = False
@@ -328,8 +331,14 @@ class IkeSa:
         self.response_fragments.clear()
         self.emit(Closed(reason, is_local_wish, is_unheard))
 
+    @property
+    def is_between_rounds(self) -> bool:
+        """IKE_AUTH has begun, and takes more than one exchange. RFC 7296 §2.16."""
+        return self.eap is not None or bool(self.first_auth)
+
     def end_eap(self) -> None:
         """Forget what EAP made; a key of its is for AUTH only. RFC 7296 §2.16."""
+        self.first_auth = ()
         if self.eap is not None:
             self.eap.conversation.forget()
         self.eap = None

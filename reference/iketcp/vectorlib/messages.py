@@ -19,6 +19,7 @@ from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_ppk import ppks
 from iketcp.vectorlib.message_cases_puzzle import puzzles, wrong_solutions
 from iketcp.vectorlib.message_cases_sa import implicit_iv
+from iketcp.vectorlib.message_cases_twice import twice
 from iketcp.vectorlib.message_notes import HEADER, NOTES
 
 NAME = "ike_message"
@@ -38,6 +39,7 @@ def build() -> VectorFile:
     cases += further_exchanges()
     cases += ppks()
     cases += childless()
+    cases += twice()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):

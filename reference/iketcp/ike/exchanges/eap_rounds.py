@@ -181,5 +181,6 @@ def _finish(
     check_eap_auth(sa, msk, claimed, auth)
     choose_connection_of_user(sa, conversation.identity)
     ours = eap_auth(sa, msk, local_id_payload(sa), is_ours=True)
+    answer = [ours, *ppk.confirmation_payloads(sa)]
     authenticated(sa, eap_identity(conversation.identity))
-    return [ours, *ppk.confirmation_payloads(sa), *give_child(sa, request, now)]
+    return [*answer, *give_child(sa, request, now)]

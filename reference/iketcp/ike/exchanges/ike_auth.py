@@ -7,6 +7,7 @@ does not, the IKE SA stands all the same.
 A request without AUTH asks for EAP. What follows then is in
 :mod:`iketcp.ike.exchanges.eap_rounds`.
 
+Source: RFC 4739 §2.1
 Source: RFC 6023 §5
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.15
@@ -30,7 +31,7 @@ from iketcp.errors import (
     MalformedMessageError,
     RefusedError,
 )
-from iketcp.ike import ppk
+from iketcp.ike import multiple_auth, ppk
 from iketcp.ike.authentication import (
     certificate_requests,
     check_expected,
@@ -66,7 +67,7 @@ from iketcp.ike.initial_contact import (
     initial_contact_payloads,
     note_initial_contact,
 )
-from iketcp.ike.outputs import Assigned, ChildFailed, Established
+from iketcp.ike.outputs import Assigned, ChildFailed, Established, Note
 from iketcp.ike.payload_set import (
     find,
     find_error,
@@ -134,7 +135,7 @@ class IkeAuth(Exchange):
         payloads: list[Payload] = [ours]
         if self._solution is not None:
             payloads.insert(0, PsPayload(self._solution))
-        if sa.policy.eap_peer is None:
+        if sa.policy.eap_peer is None or multiple_auth.gives_two(sa.policy):
             payloads += own_certificates(sa.policy)
         payloads += initial_contact_payloads(sa)
         payloads += certificate_requests(sa.policy)
@@ -162,11 +163,12 @@ class IkeAuth(Exchange):
         Source: RFC 7296 §2.16, RFC 5998 §3, RFC 8784 §3
         """
         eap = sa.policy.eap_peer
-        if eap is not None:
+        if eap is not None and not multiple_auth.gives_two(sa.policy):
             only = NotifyPayload(NotifyType.EAP_ONLY_AUTHENTICATION)
             return [only] if eap.is_eap_only else []
         expected = sa.policy.remote_identity
-        return ppk.proof_payloads(sa, lambda: prove(sa, ours, expected))
+        proof = ppk.proof_payloads(sa, lambda: prove(sa, ours, expected))
+        return proof + multiple_auth.announcement_payloads(sa.policy)
 
     def on_response(self, sa: IkeSa, response: Received, now: float) -> None:
         """Authenticate the responder, then take addresses and the Child SA.
@@ -186,15 +188,22 @@ class IkeAuth(Exchange):
         identity = find_identity(payloads, is_initiator=False)
         auth = find(payloads, AuthPayload)
         eap = find(payloads, EapPayload)
+        is_first = multiple_auth.gives_two(sa.policy)
         if eap is not None and identity is not None:
             self._begin_eap(sa, identity, payloads, eap)
             return
         if identity is None or auth is None:
             raise refusal(payloads)
-        if sa.policy.eap_peer is not None:
+        if sa.policy.eap_peer is not None and not is_first:
             raise AuthenticationFailedError("the peer asks for no proof of ours")
+        multiple_auth.check_responder_gives_one(payloads)
         ppk.take_confirmation(sa, payloads)
-        authenticated(sa, str(verify_peer(sa, identity, payloads)))
+        peer = verify_peer(sa, identity, payloads)
+        if is_first:
+            check_none_made(payloads)
+            self.responder, sa.first_auth = identity, tuple(payloads)
+            return
+        authenticated(sa, str(peer))
         self.take_child(sa, payloads, now)
 
     def _begin_eap(
@@ -215,7 +224,7 @@ class IkeAuth(Exchange):
         Source: RFC 7296 §2.16, RFC 5998 §3
         """
         policy = sa.policy.eap_peer
-        if policy is None:
+        if policy is None or multiple_auth.gives_two(sa.policy):
             raise AuthenticationFailedError("the peer begins EAP, unasked")
         auth = find(payloads, AuthPayload)
         if auth is not None:
@@ -224,10 +233,20 @@ class IkeAuth(Exchange):
             check_expected(sa, Identity(identity.id_type, identity.data))
         else:
             raise AuthenticationFailedError("the peer begins EAP without any proof")
-        setting = EapSetting(policy.identity, auth is None, sa.context.entropy)
+        self.responder = identity
+        self.answer_eap(sa, eap, is_alone=auth is None)
+
+    def answer_eap(self, sa: IkeSa, eap: EapPayload, is_alone: bool) -> None:
+        """Answer EAP's first Request; ``is_alone`` where there is no other proof.
+
+        Source: RFC 7296 §2.16, RFC 5998 §3
+        """
+        policy = sa.policy.eap_peer
+        if policy is None:
+            raise LookupError("no EAP here")  # pragma: no cover - it was checked
+        setting = EapSetting(policy.identity, is_alone, sa.context.entropy)
         conversation = EapPeer(setting, policy.methods)
         sa.eap = EapUnderWay(conversation)
-        self.responder = identity
         self.eap_response = conversation.receive(eap.message) or b""
 
     def take_child(self, sa: IkeSa, payloads: Sequence[Payload], now: float) -> None:
@@ -284,7 +303,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     list[Payload]
         IDr, [CERT,] AUTH, [N(PPK_IDENTITY),] [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,]
         SA, TSi, TSr (but for an IKE SA without Child SA), or the Notify of what failed;
-        or IDr, [CERT,] [AUTH,] EAP.
+        or IDr, [CERT,] [AUTH,] EAP; or, before a second proof, IDr, [CERT,] AUTH alone.
 
     Raises
     ------
@@ -307,15 +326,18 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     # CHECK
     if auth is None:
         return _begin_eap(sa, identity, payloads)
-    if sa.policy.eap_authenticator is not None:
-        raise AuthenticationFailedError("AUTH before EAP: everybody has to use EAP")
+    multiple_auth.check_number(sa.policy, payloads)
     claimed = Identity(identity.id_type, identity.data)
     peer = verify_peer(sa, identity, ppk.take_proof(sa, claimed, payloads))
-    answer = _responders_proof(sa, peer)
+    answer = [*_responders_proof(sa, peer), *ppk.confirmation_payloads(sa)]
     # UPDATE
+    if multiple_auth.takes_two(sa.policy):
+        sa.first_auth = tuple(payloads)
+        sa.emit(Note("authenticated-once", {"peer": str(peer)}))
+        return answer
     authenticated(sa, str(peer))
     # REPLY
-    return [*answer, *ppk.confirmation_payloads(sa), *give_child(sa, payloads, now)]
+    return [*answer, *give_child(sa, payloads, now)]
 
 
 def _responders_proof(sa: IkeSa, peer: Identity) -> list[Payload]:
@@ -342,16 +364,31 @@ def _begin_eap(
     policy = sa.policy.eap_authenticator
     if policy is None:
         raise AuthenticationFailedError("no AUTH, and there is no EAP here")
+    if multiple_auth.takes_two(sa.policy):
+        raise AuthenticationFailedError("no AUTH, which has to come before EAP")
     offer = find_notify(payloads, NotifyType.EAP_ONLY_AUTHENTICATION)
     is_eap_only = offer is not None and policy.can_be_alone
     peer = Identity(identity.id_type, identity.data)
     ppk.check_offered(sa, peer)
     answer = [local_id_payload(sa)] if is_eap_only else _responders_proof(sa, peer)
+    return [*answer, begin_asking(sa, identity, payloads, is_eap_only)]
+
+
+def begin_asking(
+    sa: IkeSa, identity: IdPayload, payloads: Sequence[Payload], is_eap_only: bool
+) -> EapPayload:
+    """Make EAP's first Request, and keep ``payloads`` for when it is over.
+
+    Source: RFC 7296 §2.16
+    """
+    policy = sa.policy.eap_authenticator
+    if policy is None:
+        raise LookupError("no EAP here")  # pragma: no cover - it was checked
     setting = EapSetting(identity.data, is_eap_only, sa.context.entropy)
     conversation = EapAuthenticator(setting, policy)
     sa.eap = EapUnderWay(conversation, tuple(payloads))
     sa.transition(IkeEvent.ANSWER_EAP)
-    return [*answer, EapPayload(conversation.begin())]
+    return EapPayload(conversation.begin())
 
 
 def give_child(sa: IkeSa, payloads: Sequence[Payload], now: float) -> list[Payload]:

@@ -4,6 +4,7 @@ The only exchange in the clear. The initiator offers; the responder chooses, or 
 a cookie, the solution of a puzzle or another key exchange method, upon which the
 initiator begins again. What was said here is authenticated afterwards by AUTH.
 
+Source: RFC 4739 §2.1
 Source: RFC 6023 §3
 Source: RFC 7296 §1.2
 Source: RFC 7296 §2.6
@@ -30,7 +31,7 @@ from iketcp.errors import (
     MalformedMessageError,
     NoProposalChosenError,
 )
-from iketcp.ike import admission, ppk
+from iketcp.ike import admission, multiple_auth, ppk
 from iketcp.ike.authentication import SIGNATURE_HASHES, certificate_requests
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.childless import announcement_payloads, choose_childless
@@ -285,6 +286,7 @@ class IkeSaInit(Exchange):
             raise MalformedMessageError("the KE payload is not of the chosen method")
         ppk.take_agreement(sa, payloads)
         choose_childless(sa, payloads)
+        multiple_auth.check_supported(sa.policy, payloads)
         begin_intermediate(sa, answer.proposals[0], suite, payloads)
         # DERIVE
         sa.suite, sa.nr, sa.spi_r = suite, nonce.nonce, response.header.spi_r
@@ -445,6 +447,7 @@ def _answer(
             *support_payloads([choice.proposal]),
             *ppk.agreement_payloads(sa, payloads),
             *announcement_payloads(sa.policy),
+            *multiple_auth.support_payloads(sa.policy),
         ],
     )
     # UPDATE

@@ -208,7 +208,8 @@ def ends_ike_sa(sa: IkeSa, request: Received) -> str | None:
             isinstance(payload, NotifyPayload)
             and payload.notify_type in FATAL_AFTER_IKE_AUTH
             and (
-                request.header.message_id == sa.id_after_ike_auth or sa.eap is not None
+                request.header.message_id == sa.id_after_ike_auth
+                or sa.is_between_rounds
             )
         ):
             return f"the peer says {notify_name(payload)}"
