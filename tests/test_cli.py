@@ -123,7 +123,7 @@ def test_help() -> None:
     assert done.returncode == 0
     for word in ("initiator", "responder", "status", "demo", "--version"):
         assert word in done.stdout
-    for command in ("initiator", "responder", "status", "demo"):
+    for command in ("initiator", "responder", "relay", "status", "demo"):
         done = run(command, "--help")
         assert done.returncode == 0
         assert "--help" in done.stdout

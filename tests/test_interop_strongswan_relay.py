@@ -44,10 +44,10 @@ MANY = 100
 Scene = Callable[["Gateway"], None]
 
 
-def documented() -> str:
-    """The text of ``swanctl.conf`` in the document, with the secret of the tests."""
+def documented(head: str = "connections") -> str:
+    """A text of the document that begins so, with the secret of the tests."""
     text = (DOCS / "relay.md").read_text("utf-8")
-    found = re.search(r"```\n(connections \{\n.*?)```", text, re.S)
+    found = re.search(rf"```\n({head} \{{\n.*?)```", text, re.S)
     assert found is not None
     return found[1].replace("as it stands in laptop.psk", SECRET)
 
@@ -66,7 +66,8 @@ class Gateway:
         self.east.call(lambda: configure(ends))
         theirs = folder / "strongswan"
         theirs.mkdir()
-        self.theirs = StrongSwan(theirs, self.east.call)
+        limits = documented("charon").removeprefix("charon {\n").rstrip("}\n")
+        self.theirs = StrongSwan(theirs, self.east.call, limits)
         stack.callback(self.theirs.stop)
         (folder / "laptop.psk").write_text(SECRET)
         (folder / "laptop.psk").chmod(0o600)
