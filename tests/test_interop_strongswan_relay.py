@@ -4,6 +4,7 @@
 
     west: ours, one or a hundred               east: strongSwan and the relay
     192.0.2.1      wire0 ================ wire1      192.0.2.2, 10.1.0.1
+    10.1.0.2, where ours responds
 
 What strongSwan and the initiator are told is the text of the documents, so that it is
 tried. Over TCP with and without TLS.
@@ -23,9 +24,10 @@ from scapy.layers.inet import ICMP, IP
 
 from iketcp.config import parse
 from iketcp.config.issuing import write_tls_files
-from iketcp.config.relay import RelayConfig, read_identity
-from iketcp.peers import Initiator
-from interop_stage import PORT, TCP_WAYS, start_relay
+from iketcp.config.relay import RelayConfig, read_authorities, read_identity
+from iketcp.net.tls_options import TlsTrust
+from iketcp.peers import Initiator, Responder
+from interop_stage import PORT, TCP_WAYS, Way, start_relay
 from namespaces import (
     NamespaceThread,
     require_or_skip,
@@ -38,18 +40,18 @@ from traffic import arrives_whole, ping
 from wires import configure, lay_wire
 
 DOCS = Path(__file__).resolve().parent.parent / "docs"
+WEST, INSIDE_WEST = "192.0.2.1", "10.1.0.2"
 EAST, INSIDE = "192.0.2.2", "10.1.0.1"
 MANY = 100
 
 Scene = Callable[["Gateway"], None]
 
 
-def documented(head: str = "connections") -> str:
-    """A text of the document that begins so, with the secret of the tests."""
+def documented(head: str = "connections", number: int = 0) -> str:
+    """One of the texts in the document that begin so, with the secret of the tests."""
     text = (DOCS / "relay.md").read_text("utf-8")
-    found = re.search(rf"```\n({head} \{{\n.*?)```", text, re.S)
-    assert found is not None
-    return found[1].replace("as it stands in laptop.psk", SECRET)
+    found = re.findall(rf"```\n({head} \{{\n.*?)```", text, re.S)[number]
+    return str(found).replace("as it stands in laptop.psk", SECRET)
 
 
 class Gateway:
@@ -61,7 +63,7 @@ class Gateway:
         self.told = Recorder()
         self.east = stack.enter_context(NamespaceThread())
         lay_wire("wire0", "wire1", self.east)
-        configure({"lo": (), "wire0": ("192.0.2.1/24",)})
+        configure({"lo": (), "wire0": (f"{WEST}/24",)})
         ends = {"lo": (f"{INSIDE}/32",), "wire1": (f"{EAST}/24",)}
         self.east.call(lambda: configure(ends))
         theirs = folder / "strongswan"
@@ -76,6 +78,24 @@ class Gateway:
         """Start the relay, as ``iketcp relay --listen :4500 --to 127.0.0.1:4500``."""
         config = RelayConfig(False, None, port, "127.0.0.1", PORT, **fields)
         return start_relay(config, self.told, self.east, self._stack)
+
+    def mirror(self, trust: TlsTrust) -> Any:
+        """Start the mirror for strongSwan on the same host."""
+        config = RelayConfig(True, "127.0.0.1", 4501, WEST, 443, tls=trust)
+        return start_relay(config, self.told, self.east, self._stack)
+
+    def responder(self) -> Running:
+        """Start a responder with the example's configuration."""
+        text = (DOCS / "examples" / "tls-responder.toml").read_text("utf-8")
+        for kind in ("pem", "key"):
+            text = text.replace(f'"gateway.{kind}"', f'"tls/server.{kind}"')
+        text += f'\n[tun]\naddresses = ["{INSIDE_WEST}/16"]\n'
+        path = self.folder / "responder.toml"
+        told = Recorder()
+        peer = Responder(parse(text, "responder", str(path)), [told])
+        self._stack.callback(peer.stop)
+        peer.start()
+        return Running(peer, told)
 
     def initiator(self, name: str, is_tls: bool = False) -> Running:
         """Start an initiator with an example's configuration, under a name."""
@@ -96,12 +116,14 @@ class Gateway:
         return Running(peer, told)
 
 
-def beside_strongswan(row: str) -> Callable[[Scene], Callable[..., None]]:
-    """Make a test run on a stage of its own; ``row`` is its place in the table."""
+def beside_strongswan(
+    row: str, way: Way = TCP_WAYS[0]
+) -> Callable[[Scene], Callable[..., None]]:
+    """Make a test run on a stage of its own, with a place in the table."""
 
     def decorate(scene: Scene) -> Callable[..., None]:
         def test(tmp_path: Path, record_property: Any) -> None:
-            record_property("interop", ["Relay", row, str(TCP_WAYS[0])])
+            record_property("interop", ["Relay", row, str(way)])
             for obstacle in (tun_obstacle(), strongswan_obstacle()):
                 require_or_skip(not obstacle, obstacle)
             run_in_namespace(lambda: _play(scene, tmp_path))
@@ -166,6 +188,26 @@ def test_tls_as_documented(gateway: Gateway) -> None:
     goes_on_after_cuts(running, gateway)
     (line,) = relay.status()["connections"]
     assert line["protection"].startswith("TLSv1.3")
+
+
+@beside_strongswan("on strongSwan's host, the mirror, with TLS; cut", TCP_WAYS[1])
+def test_mirror_as_documented(gateway: Gateway) -> None:
+    """Cut, it is made again by whatever strongSwan says next."""
+    write_tls_files(gateway.folder / "tls", ["gw.example"])
+    authorities = read_authorities("", gateway.folder / "tls" / "ca.pem")
+    responder = gateway.responder()
+    gateway.mirror(TlsTrust("gw.example", authorities))
+    gateway.theirs.load(documented(number=1))
+    gateway.theirs.initiate("office")
+    (sa,) = gateway.theirs.sas()
+    (address,) = sa["local-vips"]
+    for _ in range(2):
+        gateway.east.call(lambda: ping(INSIDE_WEST, count=1, source=address))
+        ping(address, count=1, source=INSIDE_WEST)
+        assert responder.peer.cut() == 1
+    gateway.east.call(lambda: ping(INSIDE_WEST, count=1, source=address))
+    assert len(responder.told.of("ike-sa-established")) == 1
+    assert len(gateway.told.of("connection-opened")) == 3
 
 
 @beside_strongswan(f"{MANY} clients at once through one relay, ESP both ways")

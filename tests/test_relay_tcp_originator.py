@@ -156,6 +156,14 @@ def established(relayed: Relayed, first: bytes, spi_i: bytes) -> ConnectionId:
     return connect.connection
 
 
+def test_an_answered_connection_is_made_again_at_once() -> None:
+    """RFC 9329 §6.1: however short it was."""
+    relayed = Relayed()
+    id = established(relayed, FIRST, SPI_I)
+    relayed.lose(id)
+    assert isinstance(relayed.hear(esp())[0], Connect)
+
+
 def test_another_ike_sa_is_another_connection() -> None:
     """RFC 9329 §6.1: they must not share one; each keeps what is its own.
 

@@ -36,6 +36,7 @@ class RelayPolicy:
     """Messages in a row that are neither IKE nor ESP and close a stream
     [9329-6.1-corrupt]."""
     retry_seconds: float = 1.0
-    """Pause before the next connection for a UDP client whose last one was short."""
+    """Pause before the next connection for a UDP client whose last one was short, and
+    without an answer."""
     waiting_octets: int = 1 << 16
     """Octets of a UDP client that wait for its connection."""

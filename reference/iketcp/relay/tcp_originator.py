@@ -207,8 +207,9 @@ class TcpOriginatorRelay(RelayLines):
         carrier.line, carrier.is_connected = None, False
         if messages := self._take_waiting(carrier):
             self.counters.drop("datagram that found no way", len(messages))
-        if now - line.opened_at < self.policy.retry_seconds:
-            self._resting[carrier.path] = now + self.policy.retry_seconds
+        pause = self.policy.retry_seconds
+        if line.is_half_open and now - line.opened_at < pause:
+            self._resting[carrier.path] = now + pause
         self._lost[carrier] = None
         carrier.lost_until = now + self.policy.grace_seconds
         if line.is_half_open:
