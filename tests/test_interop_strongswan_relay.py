@@ -201,10 +201,11 @@ def test_mirror_as_documented(gateway: Gateway) -> None:
     gateway.theirs.initiate("office")
     (sa,) = gateway.theirs.sas()
     (address,) = sa["local-vips"]
-    for _ in range(2):
+    for number in (1, 2):
         gateway.east.call(lambda: ping(INSIDE_WEST, count=1, source=address))
         ping(address, count=1, source=INSIDE_WEST)
         assert responder.peer.cut() == 1
+        gateway.told.wait_for("connection-closed", number)
     gateway.east.call(lambda: ping(INSIDE_WEST, count=1, source=address))
     assert len(responder.told.of("ike-sa-established")) == 1
     assert len(gateway.told.of("connection-opened")) == 3

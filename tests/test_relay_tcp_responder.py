@@ -381,10 +381,32 @@ def test_a_connection_that_is_there_keeps_its_port() -> None:
     relayed.open(2)
     relayed.feed(2, stream(datagram(ike()), esp(SPI)))
     assert transmitted(relayed.answer(old, esp(7))) == [(1, (MessageKind.ESP, esp(7)))]
+    relayed.now += RelayPolicy().claim_seconds
     relayed.lose(1)
     assert old in relayed.relay._by_port
     relayed.open(3)
     assert "client-returned" in told(relayed.feed(3, stream(esp(SPI))))
+
+
+@pytest.mark.parametrize(("pause", "is_heir"), [(59.0, True), (60.0, False)])
+def test_the_new_connection_may_come_first(pause: float, is_heir: bool) -> None:
+    """A client that moves is back before TCP notices the end of the old one."""
+    relayed = Relayed()
+    old = relayed.establish()
+    relayed.open(2)
+    relayed.feed(2, stream(datagram(ike())))
+    relayed.now += pause
+    assert ("client-returned" in told(relayed.lose(1))) == is_heir
+    assert bool(transmitted(relayed.answer(old, esp(7)))) == is_heir
+
+
+def test_who_is_gone_inherits_nothing() -> None:
+    relayed = Relayed()
+    relayed.establish()
+    relayed.open(2)
+    relayed.feed(2, stream(datagram(ike())))
+    relayed.lose(2)
+    assert told(relayed.lose(1)) == ["connection-closed"]
 
 
 def test_the_daemon_decides_whom_it_follows() -> None:
@@ -411,9 +433,9 @@ def test_a_response_proves_nothing() -> None:
     relayed.open(2)
     (new,) = ports_opened(relayed.feed(2, stream(datagram(ike()))))
     relayed.answer(new, datagram(ike()))
-    assert closed(relayed.wait(60.0)) == {}
+    assert closed(relayed.wait(61.0)) == {}
     relayed.lose(1)
-    assert old in relayed.relay._by_port
+    assert relayed.answer(old, esp(7)) == []
 
 
 def test_the_daemon_may_follow_back() -> None:

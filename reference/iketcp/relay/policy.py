@@ -28,6 +28,9 @@ class RelayPolicy:
     """The same, for one that another has replaced [9329-6.1-extraneous]."""
     grace_seconds: float = 300.0
     """A UDP port whose connection is lost waits so long for its client."""
+    claim_seconds: float = 60.0
+    """So long counts who has shown an SA of a connection before that was lost: a client
+    that moves is back before TCP notices."""
     inherited_limit: int = 4
     """Ports of earlier connections that one client may have."""
     key_limit: int = 16

@@ -9,7 +9,7 @@ if a NAT had rebound, and may follow it once it has verified a message that came
 there. Until then it sends to the old port; for ever, if it takes itself to be behind a
 NAT as well, which it does with a relay before it (RFC 7296 §2.23). So a port outlives
 its connection for a grace time, and goes over to the new one as soon as that has shown
-an SA of the old one:
+an SA of the old one, or has shown it shortly before the old one's end was noticed:
 
 - an IKE SA, by both its SPIs, which count once *the daemon* has used them on a port;
 - a Child SA, by the SPI of ESP towards the daemon, which counts when somebody shows it
@@ -63,6 +63,9 @@ class Client:
     ``home``; oldest first."""
     keys: dict[bytes, None] = field(default_factory=dict)
     """SPIs of its SAs, in the order in which they came up."""
+    claimant: Client | None = None
+    """Another client, who has shown one of its SAs while its connection was there."""
+    claimed_at: float = 0.0
     absent_until: float = 0.0
     """After its connection is lost: when it is forgotten."""
 
@@ -133,8 +136,12 @@ class TcpResponderRelay(RelayLines):
         client.line = None
         client.absent_until = now + self.policy.grace_seconds
         self.absent[client] = None
+        claimant, client.claimant = client.claimant, None
+        is_recent = now - client.claimed_at < self.policy.claim_seconds
         if not client.keys:
             self._forget(client, effects)
+        elif claimant is not None and claimant.line is not None and is_recent:
+            self._inherit(claimant, client, now, effects)
         elif len(self.absent) > self.policy.connection_limit:
             self._forget(next(iter(self.absent)), effects)
         return effects
@@ -227,6 +234,8 @@ class TcpResponderRelay(RelayLines):
             self._welcome(line)
             if owner.line is None:
                 self._inherit(client, owner, now, effects)
+            else:
+                owner.claimant, owner.claimed_at = client, now
 
     def _inherit(
         self, heir: Client, absent: Client, now: float, effects: list[RelayEffect]
