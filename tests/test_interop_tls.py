@@ -1,4 +1,4 @@
-"""TLS and web proxies of others between two peers: OpenSSL, stunnel, tinyproxy.
+"""What others have between two peers: OpenSSL, stunnel, HAProxy, tinyproxy.
 
 The stage is that of :mod:`test_tunnel_namespaces`. In every scene a whole tunnel comes
 up through the other program, answers pings and carries a transfer unharmed.
@@ -53,6 +53,7 @@ from test_tunnel_namespaces import (
 )
 from tls_support import CA, client, server
 
+PLACES = "/usr/bin:/usr/sbin:/bin"
 OCTETS = 4 << 20
 SERVER_TLS = '[tls]\ncertificate = "server.pem"\nprivate_key = "server.key"\n'
 CLIENT_TLS = '[tls]\nca = "ca.pem"\n'
@@ -62,14 +63,14 @@ EAST, WEST = OUTER[4], "192.0.2.1"
 
 def needs(program: str) -> None:
     """Skip without a program, except in CI."""
-    found = shutil.which(program, path="/usr/bin:/usr/sbin:/bin") is not None
-    require_or_skip(found, f"there is no {program} program")
+    is_there = shutil.which(program, path=PLACES) is not None
+    require_or_skip(is_there, f"there is no {program} program")
 
 
 @contextlib.contextmanager
 def program(
     built: Stage,
-    *command: object,
+    *command: str,
     is_east: bool = False,
     end: socket.socket | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
@@ -77,7 +78,7 @@ def program(
 
     def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [str(word) for word in command],
+            [shutil.which(command[0], path=PLACES) or command[0], *command[1:]],
             stdin=subprocess.DEVNULL if end is None else end,
             stdout=subprocess.DEVNULL if end is None else end,
             stderr=(built.folder / "program.log").open("ab"),
@@ -142,7 +143,7 @@ def certificates(built: Stage) -> Path:
 
 
 @contextlib.contextmanager
-def handed_over(built: Stage, *command: object) -> Iterator[None]:
+def handed_over(built: Stage, *command: str) -> Iterator[None]:
     """Accept one connection, and let a program read and write there."""
     is_over = threading.Event()
 
@@ -371,6 +372,39 @@ def test_stunnel_as_the_client(built: Stage) -> None:
     with program(built, "stunnel", "stunnel.conf"):
         listens(built, *HERE)
         west = initiator(built, HERE[0])
+        carries(built, west, east)
+
+
+# --- HAProxy --------------------------------------------------------------------------
+
+HAPROXY = f"""\
+global
+    log stderr format raw local0
+defaults
+    mode tcp
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+listen ike
+    bind {EAST}:8443
+    server east {EAST}:443 send-proxy-v2
+"""
+
+
+@on_stage
+def test_haproxy_says_for_whom_it_connects(built: Stage) -> None:
+    """A balancer before the port of TLS: the responder sees the client, not it."""
+    needs("haproxy")
+    certificates(built)
+    transport = f'[transport]\nproxy_protocol_from = ["{EAST}"]\n'
+    east = responder(built, SERVER_TLS + transport)
+    (built.folder / "haproxy.cfg").write_text(HAPROXY)
+    with program(built, "haproxy", "-db", "-f", "haproxy.cfg", is_east=True):
+        eventually(lambda: is_listening(built, 8443), "HAProxy")
+        west = initiator(built, EAST, CLIENT_TLS + "port = 8443\n")
+        opened = east.wait_for("connection-opened")
+        assert opened["remote"].startswith(f"{WEST} ")
+        assert opened["local"] == f"{EAST} 8443"
         carries(built, west, east)
 
 
