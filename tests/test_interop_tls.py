@@ -111,7 +111,7 @@ def listens(built: Stage, address: str, port: int, is_east: bool = False) -> Non
 
 def responder(built: Stage, more: str = "", local: str = "") -> Process:
     """Start the responder in the east."""
-    text = RESPONDER.format(local_ts=SITE, pool=POOL)
+    text = RESPONDER.format(local_ts=SITE, pool=POOL, tun="")
     return built.start("responder", text.replace("[ike]", f"{local}[ike]", 1) + more)
 
 
