@@ -169,6 +169,22 @@ def test_an_event_waits_for_an_earlier_one() -> None:
     assert story.due(LATE) == []
 
 
+def test_no_response_is_told_before_its_request() -> None:
+    """It may be noted down earlier; whatever else happened keeps its place."""
+    told = story_of(
+        (EAST, message(1.0, "sent", message_id=5, is_response=True)),
+        (WEST, message(1.2, "sent", message_id=5)),
+        (WEST, message(1.1, "sent", message_id=4)),
+        (EAST, message(1.3, "sent", message_id=5)),
+    )
+    assert [(line.who, line.title.split(",")[0]) for line in told] == [
+        (WEST, "INFORMATIONAL request"),
+        (WEST, "INFORMATIONAL request"),
+        (EAST, "INFORMATIONAL response"),
+        (EAST, "INFORMATIONAL request"),
+    ]
+
+
 def test_an_explanation_is_given_once() -> None:
     """The second connection needs no word about what a TCP Originator is."""
     _, (site, event), *_ = HANDSHAKE

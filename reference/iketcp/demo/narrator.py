@@ -64,7 +64,12 @@ class Story:
         before = now - HOLD_SECONDS
         ready = [held for held in self._held if held[0] <= before]
         self._held = [held for held in self._held if held[0] > before]
-        ready.sort(key=lambda held: held[0])
+        asked = {
+            _exchange(site, event): time
+            for time, site, event in ready
+            if _is_sent(event) and not event.get("is_response")
+        }
+        ready.sort(key=lambda held: _place(held, asked))
         lines = (self._line(site, event) for _, site, event in ready)
         return [line for line in lines if line is not None]
 
@@ -93,12 +98,35 @@ class Story:
 
     def _purpose(self, site: str, event: Event) -> str:
         """Name the purpose of a message's exchange: that of its request."""
-        requester = _other(site) if event.get("is_response") else site
-        key = (requester, str(event.get("spi_i")), int(event.get("message_id", 0)))
+        key = _exchange(site, event)
         if event.get("is_response"):
             return self._purposes.pop(key, purpose(event))
         self._purposes[key] = purpose(event)
         return self._purposes[key]
+
+
+def _is_sent(event: Event) -> bool:
+    return event["kind"] == "ike-message" and event.get("direction") == "sent"
+
+
+def _exchange(site: str, event: Event) -> tuple[str, str, int]:
+    """Name the exchange that a message of ``site`` belongs to."""
+    requester = _other(site) if event.get("is_response") else site
+    return requester, str(event.get("spi_i")), int(event.get("message_id", 0))
+
+
+def _place(
+    held: tuple[float, str, Event], asked: dict[tuple[str, str, int], float]
+) -> tuple[float, bool]:
+    """Order by time, but no response before its request.
+
+    A quick answer may be on its way before the other side notes down what it asked.
+    """
+    time, site, event = held
+    is_answer = _is_sent(event) and bool(event.get("is_response"))
+    if is_answer:
+        time = max(time, asked.get(_exchange(site, event), time))
+    return time, is_answer
 
 
 def _other(site: str) -> str:
