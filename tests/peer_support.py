@@ -226,13 +226,14 @@ class Peers(contextlib.ExitStack):
         key_log: KeyLog | None = None,
         tls: TlsConfig | None = None,
         proxy: ProxyConfig | None = None,
+        clock: Clock | None = None,
         **options: Any,
     ) -> Running:
         """Start an initiator."""
         told = Recorder()
         configuration = initiator_configuration(port, LOOPBACK[version], **options)
         configuration = replace(configuration, tls=tls, proxy=proxy)
-        return self.start(Initiator(configuration, [told], key_log), told)
+        return self.start(Initiator(configuration, [told], key_log, clock=clock), told)
 
     def tunnel(
         self, version: int = 4, transport: str = "", **options: Any

@@ -87,3 +87,60 @@ def test_identities(stage: Stage, kind: str) -> None:
     assert established.get("peer") == (None if stage.way.we_initiate else "them")
     running.told.wait_for("child-sa-installed")
     stage.ping_both_ways()
+
+
+# --- who is asked again ---------------------------------------------------------------
+
+
+# over UDP: the relay of the stage carries one TCP connection at a time
+@pytest.mark.parametrize("way", UDP_WAYS[:1], ids=str)
+@on_stage("Peers", "reauthentication, by us: make before break")
+def test_we_authenticate_anew(stage: Stage) -> None:
+    """RFC 7296 §2.8.3: another IKE SA, then the first is deleted; addresses, too.
+
+    strongSwan leases us another address meanwhile, and tells us when to be back.
+    """
+    ours = 'reauth_time = "1s"\nlifetime_jitter = 0\nlifetime_grace = 9\n'
+    running = stage.connect(
+        {
+            "ike": ours + 'request_addresses = ["ipv4"]',
+            "child": "assigned = true",
+            "addresses": "[]",
+        },
+        {
+            "ike": "reauth_time = 1h\n rekey_time = 0\n pools = p4",
+            "remote_ts": "dynamic",
+            "more": "pools {\n p4 {\n addrs = 10.1.0.128/25\n }\n}",
+        },
+    )
+    before = stage.ike_sa()["uniqueid"]
+    told = [
+        event["payloads"]
+        for event in running.told.of("ike-message")
+        if (event["exchange"], event["direction"]) == ("IKE_AUTH", "received")
+    ]
+    assert "N(AUTH_LIFETIME)" in told[0]
+    begun, done = (running.told.wait_for("reauthentication", n) for n in (1, 2))
+    assert (begun["state"], done["state"]) == ("begun", "done")
+    running.told.wait_for("ike-sa-closed")
+    stage.until(lambda: before not in [sa["uniqueid"] for sa in stage.theirs.sas()])
+    (address,) = running.peer.tunnel.addresses
+    stage.ping_both_ways(west={4: address.partition("/")[0]})
+    assert running.peer.ended_reason is None
+
+
+@pytest.mark.parametrize("way", UDP_WAYS[1:], ids=str)
+@on_stage("Peers", "reauthentication, by strongSwan: make before break")
+def test_they_authenticate_anew(stage: Stage) -> None:
+    """RFC 7296 §2.8.3: two IKE SAs for a while; and we tell it when to be back."""
+    stage.theirs.set("make_before_break = yes")
+    running = stage.connect(
+        {"ike": 'reauth_time = "1h"'},
+        {"ike": "reauth_time = 2s\n over_time = 60s\n rand_time = 0\n rekey_time = 0"},
+    )
+    assert "received AUTH_LIFETIME of 3600s" in stage.theirs.log
+    running.told.wait_for("ike-sa-established", 2)
+    stage.ping_both_ways()
+    closed = running.told.wait_for("ike-sa-closed")
+    assert closed["reason"] == "deleted by the peer"
+    stage.ping_both_ways()

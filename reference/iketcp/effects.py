@@ -50,6 +50,8 @@ class OpenConnection:
     """Go to the peer after ``delay_seconds``, for we begin: connect, over TCP."""
 
     delay_seconds: float = 0.0
+    is_beside: bool = False
+    """For another session, while the first keeps its connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,8 @@ class IkeSaClosed:
     reason: str
     is_unheard: bool = False
     """Over UDP: its first request stayed without an answer, so nobody may be there."""
+    is_spare: bool = False
+    """Another IKE SA of ours with the same peer stands, and matters."""
 
 
 @dataclass(frozen=True, slots=True)

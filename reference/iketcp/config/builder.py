@@ -122,6 +122,7 @@ def _ike(document: Document, secrets: Secrets) -> IkePolicy:
         address_secrets=secrets.by_network,
         children=_children(document),
         lifetime=_lifetime(ike),
+        reauthentication=replace(_lifetime(ike), seconds=ike["reauth_time"]),
         request_timeout_seconds=ike["request_timeout"],
         retransmission=_retransmission(document.one("udp")),
         liveness_seconds=ike["liveness"],

@@ -251,6 +251,14 @@ IKE = Table(
         ),
         *_lifetime_keys("4h"),
         Key(
+            "reauth_time",
+            words_or({"none": None}, duration(1.0)),
+            "Age at which the peers authenticate each other anew, less the jitter: an "
+            "initiator begins another IKE SA and then deletes this one; a responder "
+            "tells initiators to. One that goes beyond it by `lifetime_grace` ends.",
+            default="none",
+        ),
+        Key(
             "request_timeout",
             duration(1.0),
             "A request that is not answered by then ends the IKE SA; over TCP it is "

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 
+from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
 from iketcp.datagram import MAX_DATAGRAM, ike_datagram
 from iketcp.effects import (
@@ -278,15 +279,31 @@ class OutputCarrier:
             mtu = min(self._stream_mtu, largest)
         pad_to = min(parameters.tfc_pad_to, mtu)
         parameters = replace(parameters, tfc_pad_to=pad_to)
-        esp = ChildSa(
-            parameters, self._entropy, self._new_lock(), output.is_sending_deferred
-        )
+        is_deferred = output.is_sending_deferred or self._has_older(sa, parameters)
+        esp = ChildSa(parameters, self._entropy, self._new_lock(), is_deferred)
         live = LiveChild(esp, session, parameters.name, mtu, largest)
         self._tables.children[parameters.spi_in] = live
         self._spd.add(esp)
         installed = ChildSaInstalled(parameters, mtu, path, sa.remote_identity)
         effects.append(installed)
         effects += traces.child_installed(parameters, output.replaces, mtu)
+
+    def _has_older(self, sa: IkeSa, parameters: ChildSaParameters) -> bool:
+        """Tell whether a peer that begins anew has a Child SA like this one already.
+
+        Then we go on sending on that one, as after a rekey: our answer, which tells the
+        peer of the new one, may come after what is sent on it.
+
+        Source: RFC 7296 §2.8, RFC 7296 §2.8.3
+        """
+        return not sa.is_original_initiator and any(
+            child.parameters.local_ts == parameters.local_ts
+            and child.parameters.remote_ts == parameters.remote_ts
+            for other, session in self._tables.ike_sas.values()
+            if other is not sa and other.remote_identity == sa.remote_identity
+            if session.carrier is not None
+            for child in other.children.values()
+        )
 
     def _way_of(self, sa: IkeSa, session: IkeSession) -> tuple[Path, int, int]:
         """Return a session's path, its path MTU, and the longest message it takes."""
@@ -333,7 +350,11 @@ class OutputCarrier:
         is_timed_out = sa.state_deadline is not None and now >= sa.state_deadline
         self._tables.end_half_open(session, is_timed_out)
         session.was_unheard = output.is_unheard
-        effects.append(IkeSaClosed(sa.spi_local, output.reason, output.is_unheard))
+        effects.append(
+            IkeSaClosed(
+                sa.spi_local, output.reason, output.is_unheard, session.is_spare
+            )
+        )
         for connection in self._map.ended(session, now):
             effects.append(CloseConnection(connection, "its session is deleted"))
         for other in list(session.ike_sas):

@@ -23,7 +23,6 @@ from iketcp.effects import (
     CloseConnection,
     ConnectionId,
     Effect,
-    OpenConnection,
     Transmit,
 )
 from iketcp.endpoint import traces
@@ -32,6 +31,7 @@ from iketcp.endpoint.data_plane import Outbound
 from iketcp.endpoint.datagrams import Datagrams
 from iketcp.endpoint.esp_messages import EspMessages
 from iketcp.endpoint.ike_messages import IkeMessages
+from iketcp.endpoint.origination import Origination
 from iketcp.endpoint.resync import Resync
 from iketcp.endpoint.streams import Streams
 from iketcp.endpoint.tables import (
@@ -41,10 +41,10 @@ from iketcp.endpoint.tables import (
     Stream,
     Tables,
 )
-from iketcp.environment import Entropy, jitter, no_date
+from iketcp.environment import Entropy, no_date
 from iketcp.esp.spd import OutboundSpd
 from iketcp.half_open import HalfOpen
-from iketcp.ike import engine, upkeep
+from iketcp.ike import upkeep
 from iketcp.ike.context import IkeContext
 from iketcp.ike.exchanges.informational import DeleteIkeSa
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
@@ -56,9 +56,6 @@ from iketcp.stream import STREAM_PREFIX, StreamDecoder
 
 USAGE_TICK_SECONDS = 1.0
 """Choice: how often volumes are compared with their limits."""
-
-RECONNECT_JITTER = 0.5
-"""Choice: the largest share by which a pause is shortened at random."""
 
 
 def _no_lock() -> AbstractContextManager[object]:
@@ -139,16 +136,16 @@ class Endpoint:
             self._control_lock,
             Resync(self.tables, mapping_policy, self._ike.is_genuine),
         )
-        self._originated: IkeSession | None = None
-        self._is_wanted = False
+        self._origination = Origination(
+            self.tables, self.map, self.context, self._carrier, self.datagrams, entropy
+        )
 
     # --- connections ------------------------------------------------------------------
 
     def initiate(self) -> list[Effect]:
         """Begin as TCP Originator and original initiator: ask for a connection."""
         with self._control_lock:
-            self._is_wanted = True
-            return [OpenConnection()]
+            return self._origination.initiate()
 
     def adopt(self, sa: IkeSa, session: IkeSession, now: float) -> list[Effect]:
         """Take over a session that is established, and has no connection.
@@ -164,7 +161,7 @@ class Endpoint:
         with self._control_lock:
             self.tables.add_ike_sa(sa, session)
             if session.is_tcp_originator:
-                self._originated, self._is_wanted = session, True
+                self._origination.adopt(session)
             self._carrier.run(sa, session, None, now, effects)
         return effects
 
@@ -177,9 +174,7 @@ class Endpoint:
         """
         effects: list[Effect] = []
         with self._control_lock:
-            session = self._own_session()
-            if self._is_wanted and session.ike is None:
-                self.datagrams.begin(session, path, encapsulated, now, effects)
+            self._origination.begin_over_udp(path, encapsulated, now, effects)
         return effects
 
     def datagrams_received(
@@ -190,7 +185,7 @@ class Endpoint:
         Source: RFC 7296 §2.11
         """
         effects = self.datagrams.received(path, datagrams, now)
-        return effects + self._restart_where_ended()
+        return effects + self._go_on(now)
 
     def connection_opened(
         self,
@@ -223,7 +218,8 @@ class Endpoint:
         with self._control_lock:
             address = str(path.remote_address)
             if is_tcp_originator:
-                refusal = None if self._is_wanted else "not wanted any more"
+                is_wanted = self._origination.is_wanted
+                refusal = None if is_wanted else "not wanted any more"
             else:
                 refusal = self.map.refusal(address)
             if refusal is not None:
@@ -246,74 +242,24 @@ class Endpoint:
     def _begin_or_resume(
         self, stream: Stream, now: float, effects: list[Effect]
     ) -> None:
-        """Put our session on its new connection. Source: RFC 9329 §6.1."""
-        session = self._own_session()
+        """Put a session of ours on its new connection. Source: RFC 9329 §6.1."""
+        session = self._origination.session_of_connection()
         replaced = self.map.begin(session, stream.connection)
         if replaced is not None:
             effects += self._close(replaced, "replaced by a new connection", now)
-        if session.ike is None:
-            is_only = not self.tables.ike_sas
-            session.ike = engine.start(self.context, stream.path, now, is_only)
-            self.tables.add_ike_sa(session.ike, session)
-            session.use(stream.fragment_size)
-        else:
-            session.use(stream.fragment_size)
-            self._resume(session, now)
-        for sa in list(session.ike_sas):
-            self._carrier.run(sa, session, stream.connection.id, now, effects)
+        self._origination.go_over(session, stream, now, effects)
 
-    def _resume(self, session: IkeSession, now: float) -> None:
-        """Go on over a new connection, with every IKE SA that waits for an answer.
-
-        A request under way is repeated [9329-6.2-reconnect], also that of an IKE SA
-        which a rekey has replaced; an empty INFORMATIONAL comes first, or after it
-        [9329-6.1-resume-msg]. It belongs to an IKE SA that the peer has for certain:
-        our answer to its rekey may have been lost with the connection.
-
-        Source: RFC 9329 §6.1, RFC 9329 §6.2
-        """
-        shared = session.shared()
-        for sa in session.ike_sas:
-            if sa is shared:
-                engine.resume(sa, now)
-            else:
-                engine.repeat_request(sa)
-
-    def _own_session(self) -> IkeSession:
-        """Return the session we begin as TCP Originator; a new one if it has ended."""
-        if self._originated is None or self._originated.has_ended:
-            self._originated = IkeSession(is_tcp_originator=True)
-        return self._originated
-
-    def _restart_where_ended(self) -> list[Effect]:
-        """Do so without the lock, unless there is something to do."""
-        if self._originated is None or not self._originated.has_ended:
+    def _go_on(self, now: float) -> list[Effect]:
+        """Follow up on sessions of ours; without the lock, unless there is need."""
+        if not self._origination.may_go_on:
             return []
         with self._control_lock:
-            return self._restart_if_ended()
-
-    def _restart_if_ended(self) -> list[Effect]:
-        """Begin a new session where ours ended without our wish.
-
-        Choice: one that was never established is not tried again: what failed would
-        fail again; but one whose first datagrams nobody answered is, as an attempt to
-        connect would be. RFC 7296 §2.8 leaves both to us.
-        """
-        session = self._originated
-        if session is None or not session.has_ended:
-            return []
-        self._originated = None
-        deserves_another = session.was_established or session.was_unheard
-        if not self._is_wanted or not deserves_another:
-            return []
-        new = self._own_session()
-        new.reconnects = 1  # not at once: the peer had its reasons
-        return self._reconnect(new)
+            return self._origination.go_on(now)
 
     def connection_failed(self, now: float) -> list[Effect]:
         """Note that an attempt to connect failed; another follows after a pause."""
         with self._control_lock:
-            return self._reconnect(self._own_session())
+            return self._origination.connection_failed(now)
 
     def connection_lost(
         self, id: ConnectionId, reason: str, now: float
@@ -348,21 +294,8 @@ class Endpoint:
             for sa in session.ike_sas:
                 sa.has_connection = False
             if session.is_tcp_originator:
-                effects += self._reconnect(session)
+                effects += self._origination.lost(session, now)
         return effects
-
-    def _reconnect(self, session: IkeSession) -> list[Effect]:
-        """Ask for a new connection, as only its TCP Originator does.
-
-        The pause is the mapping's, less a random share of it [9329-6.1-reestablish].
-
-        Source: RFC 9329 §6.1
-        """
-        if not self._is_wanted:
-            return []
-        pause = self.map.reconnect_delay(session)
-        pause = jitter(self._entropy, "reconnect.jitter", pause, RECONNECT_JITTER)
-        return [OpenConnection(pause)]
 
     def _close(
         self, id: ConnectionId, reason: str, now: float, counted: str = ""
@@ -390,7 +323,7 @@ class Endpoint:
             with self._control_lock:
                 self.counters.drop("connection closed for its octets")
                 effects += self._close(id, reason, now, counted)
-        return effects + self._restart_where_ended()
+        return effects + self._go_on(now)
 
     # --- inner packets ----------------------------------------------------------------
 
@@ -410,7 +343,7 @@ class Endpoint:
             for id, reason in self.map.due(now):
                 effects += self._close(id, reason, now)
             effects += self.datagrams.time_passed(now)
-            effects += self._restart_if_ended()
+            effects += self._origination.time_passed(now)
         return effects
 
     def _usage(self, spi_in: bytes) -> tuple[int, int]:
@@ -424,6 +357,7 @@ class Endpoint:
                 upkeep.next_deadline(sa, now) for sa, _ in self.tables.ike_sas.values()
             ]
             times += [self.map.next_deadline(), self.datagrams.next_deadline(now)]
+            times.append(self._origination.next_deadline(now))
             if self._is_volume_limited():
                 times.append(now + USAGE_TICK_SECONDS)
             return min((t for t in times if t is not None), default=None)
@@ -468,7 +402,7 @@ class Endpoint:
         """
         effects: list[Effect] = []
         with self._control_lock:
-            self._is_wanted = False
+            self._origination.is_wanted = False
             begun = [(s.ike, s) for s in self.tables.sessions() if s.ike is not None]
             for sa, session in begun:
                 if sa.is_usable and session.carrier is not None:

@@ -65,6 +65,8 @@ class IkeSession(Session):
     """The one that exchanges are begun on now."""
     ike_sas: list[IkeSa] = field(default_factory=list)
     was_established: bool = False
+    is_spare: bool = False
+    """We have another session with the same peer that matters more. RFC 7296 §2.8.3."""
     was_unheard: bool = False
     """It has ended because nobody answered its first request, over UDP."""
     first_request: bytes = b""

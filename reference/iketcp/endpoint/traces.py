@@ -148,6 +148,12 @@ def ike_sa_rekeyed(old: IkeSa, new: IkeSa) -> Trace:
     )
 
 
+def reauthentication(sa: IkeSa, state: str) -> Trace:
+    """A session is to be replaced by a new one, or is; or that failed for now."""
+    fields = {"spi_i": sa.spi_i.hex(), "spi_r": sa.spi_r.hex(), "state": state}
+    return Trace("reauthentication", fields)
+
+
 def ike_sa_closed(sa: IkeSa, reason: str) -> Trace:
     """An IKE SA is gone."""
     return Trace(

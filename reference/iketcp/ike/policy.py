@@ -118,6 +118,9 @@ class IkePolicy:
     ppks: tuple[Ppk, ...] = ()
     """Post-quantum preshared keys; an initiator uses the first for its peer."""
     lifetime: Lifetime = Lifetime(seconds=14400.0)
+    reauthentication: Lifetime = Lifetime()
+    """When the peers have to authenticate each other anew; by time only.
+    Source: RFC 7296 §2.8.3."""
     request_timeout_seconds: float = 60.0
     """Without an answer for so long, the IKE SA ends [9329-6.2-no-retransmit]."""
     retransmission: RetransmissionPolicy = RetransmissionPolicy()

@@ -175,6 +175,8 @@ class IkeSa:
     remote_identity = ""
     is_initial_contact = False
     """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
+    authentication: LifetimeWatch | None = None
+    """How old the peers' proofs may grow, through every rekey. RFC 7296 §2.8.3."""
     remote_hash_algorithms: tuple[int, ...] = ()
     first_auth: tuple[Payload, ...] = ()
     """The peer's message with the first of two authentications, which is over; the

@@ -19,6 +19,7 @@ from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild, Delet
 from iketcp.ike.exchanges.rekey_ike_sa import RekeyIkeSa
 from iketcp.ike.lifetime import Age
 from iketcp.ike.message_window import SentRequest
+from iketcp.ike.reauthentication import is_authentication_too_old
 from iketcp.ike.sa import IkeSa
 from iketcp.ike.states import ChildState, IkeState
 
@@ -99,6 +100,9 @@ def _check_lifetimes(sa: IkeSa, now: float, usage: Usage) -> None:
     if age is Age.HARD:
         expire(sa, "its lifetime is over")
         return
+    if is_authentication_too_old(sa, now):
+        expire(sa, "its authentication is too old")
+        return
     is_due = age is Age.SOFT or sa.next_message_id > LAST_MESSAGE_ID
     if is_due and not sa.is_wanted(RekeyIkeSa):
         sa.want(RekeyIkeSa())
@@ -177,7 +181,8 @@ def next_deadline(sa: IkeSa, now: float) -> float | None:
     if sa.sent is not None:
         times.append(sa.sent.next_event)
     if sa.is_usable:
-        times += [sa.watch.soft_at, sa.watch.hard_at]
+        watches = [w for w in (sa.watch, sa.authentication) if w is not None]
+        times += [at for w in watches for at in (w.soft_at, w.hard_at)]
         for child in sa.children.values():
             times += [child.watch.soft_at, child.watch.hard_at]
         if sa.policy.liveness_seconds is not None and sa.has_connection:

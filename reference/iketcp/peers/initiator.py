@@ -2,9 +2,10 @@
 
 One thread does both, for there is one connection at a time: it waits for the endpoint
 to ask for a connection, makes it, and reads it until it ends. Over UDP there is only a
-first datagram to send, and the thread goes on waiting.
+first datagram to send, and the thread goes on waiting. When the peers authenticate each
+other anew, another thread makes a connection beside the first, and reads that.
 
-Source: RFC 9329 §6.1
+Source: RFC 9329 §6.1, RFC 7296 §2.8.3
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from iketcp.effects import IkeSaClosed
-from iketcp.errors import IketcpError
+from iketcp.errors import EnvironmentProblem, IketcpError
 from iketcp.ike.nat_detection import IpAddress
 from iketcp.net.connection import Connection
 from iketcp.net.socket_options import new_flow_label
@@ -39,6 +40,7 @@ class Initiator(Peer):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         self._wishes = threading.Condition()
         self._wished_delay: float | None = None
+        self._dialing = threading.Lock()
         self._attempt = 0
         self._is_up = False
         super().__init__(*arguments, **named)
@@ -61,6 +63,24 @@ class Initiator(Peer):
             self._wished_delay = max(delay_seconds, self._wished_delay or 0.0)
             self._wishes.notify_all()
 
+    def _connect_beside(self) -> None:
+        """Make another connection in a thread of its own, once. RFC 7296 §2.8.3."""
+        try:
+            self._threads.spawn("beside", self._run_beside)
+        except EnvironmentProblem as error:
+            self._connect_failed(str(error))
+
+    def _run_beside(self) -> None:
+        """Thread body: a connection beside the one that there is, until it ends."""
+        try:
+            self._go_to_peer(is_beside=True)
+        except IketcpError as error:
+            self._connect_failed(str(error))
+
+    def _connect_failed(self, reason: str) -> None:
+        self.tell("connect-failed", {"reason": reason, "attempt": self._attempt})
+        self.execute(self.endpoint.connection_failed(self.clock.now()))
+
     def _close_openers(self) -> None:
         self._dialer.stop()
         with self._wishes:
@@ -74,8 +94,11 @@ class Initiator(Peer):
 
         One that did is followed by another: the endpoint asks for a connection. The
         same holds for that one. Over UDP nobody may have been there to answer; then,
-        as over TCP, the next attempt follows.
+        as over TCP, the next attempt follows. One that has another beside it, or is
+        to take the place of another, changes nothing.
         """
+        if effect.is_spare:
+            return
         was_up, self._is_up = self._is_up, False
         # it stays for all connections of a session, not longer [9329-6.1-flowlabel]
         self._flow_label = new_flow_label(self.endpoint.context.entropy)
@@ -92,9 +115,7 @@ class Initiator(Peer):
             try:
                 is_going_on = self._go_to_peer()
             except ConnectionBroken as error:
-                fields = {"reason": str(error), "attempt": self._attempt}
-                self.tell("connect-failed", fields)
-                self.execute(self.endpoint.connection_failed(self.clock.now()))
+                self._connect_failed(str(error))
                 continue
             except IketcpError as error:
                 self._fail(str(error))
@@ -102,7 +123,7 @@ class Initiator(Peer):
             if not is_going_on:
                 return
 
-    def _go_to_peer(self) -> bool:
+    def _go_to_peer(self, is_beside: bool = False) -> bool:
         """Go to the peer, and over TCP stay until that ends; False when stopping.
 
         Raises
@@ -121,8 +142,9 @@ class Initiator(Peer):
         connection = self._connect(address)
         if connection is None:
             return False
-        with self._wishes:
-            self._wished_delay = None  # whoever wished for a connection has one
+        if not is_beside:
+            with self._wishes:
+                self._wished_delay = None  # whoever wished for a connection has one
         # where there is another way, a silent peer is not waited for without end
         patience = self.configuration.transport.connect_timeout_seconds
         was_heard = self.run_connection(
@@ -182,7 +204,8 @@ class Initiator(Peer):
             No connection; another attempt may succeed.
         """
         try:
-            return self._dialer.dial(address, self._ways.next, self._flow_label)
+            with self._dialing:
+                return self._dialer.dial(address, self._ways.next, self._flow_label)
         except ConnectionBroken:
             self._ways.failed()
             raise

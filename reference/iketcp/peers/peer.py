@@ -309,6 +309,8 @@ class Peer(ABC):
                 self.tell(effect.kind, effect.fields)
             case CloseConnection():
                 self._lines.stop(effect.connection)
+            case OpenConnection(is_beside=True):
+                self._connect_beside()
             case OpenConnection():
                 self._connect_after(effect.delay_seconds)
             case IkeSaEstablished():
@@ -326,6 +328,9 @@ class Peer(ABC):
 
     def _connect_after(self, delay_seconds: float) -> None:
         """Connect to the peer; only an initiator does."""
+
+    def _connect_beside(self) -> None:
+        """Connect once more, while the first connection stays; as above."""
 
     def _sa_established(self) -> None:
         """A session came up; only an initiator cares."""

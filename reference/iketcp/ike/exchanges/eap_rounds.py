@@ -102,7 +102,7 @@ class EapRound(IkeAuth):
         responder = self._responder()
         ppk.take_confirmation(sa, payloads)
         check_eap_auth(sa, _peer(sa).msk, responder, auth)
-        authenticated(sa, str(Identity(responder.id_type, responder.data)))
+        authenticated(sa, str(Identity(responder.id_type, responder.data)), now)
         self.take_child(sa, payloads, now)
 
     def _responder(self) -> IdPayload:
@@ -182,5 +182,5 @@ def _finish(
     choose_connection_of_user(sa, conversation.identity)
     ours = eap_auth(sa, msk, local_id_payload(sa), is_ours=True)
     answer = [ours, *ppk.confirmation_payloads(sa)]
-    authenticated(sa, eap_identity(conversation.identity))
+    authenticated(sa, eap_identity(conversation.identity), now)
     return [*answer, *give_child(sa, request, now)]

@@ -84,6 +84,11 @@ from iketcp.ike.payloads import (
     Payload,
     PsPayload,
 )
+from iketcp.ike.reauthentication import (
+    auth_lifetime_payloads,
+    heed_auth_lifetime,
+    watch_authentication,
+)
 from iketcp.ike.sa import EapUnderWay, Exchange, IkeSa, Received
 from iketcp.ike.states import IkeEvent
 from iketcp.registry import (
@@ -93,9 +98,10 @@ from iketcp.registry import (
 )
 
 
-def authenticated(sa: IkeSa, peer: str) -> None:
+def authenticated(sa: IkeSa, peer: str, now: float) -> None:
     """Both sides are who they say: the IKE SA stands."""
     sa.remote_identity = peer
+    watch_authentication(sa, now)
     sa.end_eap()
     if not sa.is_original_initiator:
         sa.id_after_ike_auth = sa.answered.expected + 1
@@ -203,7 +209,7 @@ class IkeAuth(Exchange):
             check_none_made(payloads)
             self.responder, sa.first_auth = identity, tuple(payloads)
             return
-        authenticated(sa, str(peer))
+        authenticated(sa, str(peer), now)
         self.take_child(sa, payloads, now)
 
     def _begin_eap(
@@ -260,6 +266,7 @@ class IkeAuth(Exchange):
         Source: RFC 6023 §5, RFC 7296 §1.2
         """
         keep_tokens(sa, payloads)
+        heed_auth_lifetime(sa, payloads, now)
         error = find_error(payloads)
         if error is not None:
             self._child_failed(sa, notify_name(error))
@@ -301,7 +308,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
     Returns
     -------
     list[Payload]
-        IDr, [CERT,] AUTH, [N(PPK_IDENTITY),] [N(QCD_TOKEN),] [CP(CFG_REPLY),] and [N,]
+        IDr, [CERT,] AUTH, [N,] [CP(CFG_REPLY),] and [N,]
         SA, TSi, TSr (but for an IKE SA without Child SA), or the Notify of what failed;
         or IDr, [CERT,] [AUTH,] EAP; or, before a second proof, IDr, [CERT,] AUTH alone.
 
@@ -335,7 +342,7 @@ def answer_ike_auth(sa: IkeSa, request: Received, now: float) -> list[Payload]:
         sa.first_auth = tuple(payloads)
         sa.emit(Note("authenticated-once", {"peer": str(peer)}))
         return answer
-    authenticated(sa, str(peer))
+    authenticated(sa, str(peer), now)
     # REPLY
     return [*answer, *give_child(sa, payloads, now)]
 
@@ -403,7 +410,7 @@ def give_child(sa: IkeSa, payloads: Sequence[Payload], now: float) -> list[Paylo
         notify = error.notify or NotifyType.NO_PROPOSAL_CHOSEN
         sa.emit(ChildFailed("", str(error)))
         child = [NotifyPayload(notify, error.notify_data)]
-    return [*token_payloads(sa), *child]
+    return [*token_payloads(sa), *auth_lifetime_payloads(sa), *child]
 
 
 def _configure_and_answer_child(

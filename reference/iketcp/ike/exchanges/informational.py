@@ -17,6 +17,7 @@ from iketcp.ike.crash_detection import keep_tokens, token_payloads
 from iketcp.ike.outputs import ChildPreferred, ChildSendingStopped, Note
 from iketcp.ike.payload_set import notify_name
 from iketcp.ike.payloads import DeletePayload, NotifyPayload, Payload
+from iketcp.ike.reauthentication import heed_auth_lifetime
 from iketcp.ike.sa import Exchange, IkeSa, Received
 from iketcp.ike.states import ChildEvent, ChildState, IkeEvent, IkeState
 from iketcp.registry import ExchangeType, NotifyType, ProtocolId
@@ -163,6 +164,7 @@ def answer_informational(sa: IkeSa, request: Received, now: float) -> list[Paylo
     """
     spis: list[bytes] = []
     keep_tokens(sa, request.payloads)
+    heed_auth_lifetime(sa, request.payloads, now)
     for payload in request.payloads:
         if isinstance(payload, DeletePayload) and payload.protocol == ProtocolId.ESP:
             for spi_out in payload.spis:

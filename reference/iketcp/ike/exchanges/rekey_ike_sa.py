@@ -98,7 +98,7 @@ def _make_successor(
     keys = derive_ike_keys(
         agreed.suite, skeyseed, agreed.ni, agreed.nr, agreed.spi_i, agreed.spi_r
     )
-    new.policy = old.policy
+    new.policy, new.authentication = old.policy, old.authentication
     new.is_known_to_peer = agreed.is_original_initiator  # else our answer may be lost
     new.use_keys(agreed.suite, keys)
     new.ni, new.nr = agreed.ni, agreed.nr
