@@ -330,6 +330,7 @@ class Pair:
             assert not side.endpoint.tables.ike_sas
             assert not side.endpoint.tables.children
             assert not side.endpoint.tables.half_open
+            assert not side.endpoint.tables.peers
 
     # --- what a test may do -----------------------------------------------------------
 

@@ -246,10 +246,11 @@ class OutputCarrier:
         Source: RFC 7296 §2.4
         """
         session.was_established = True
+        self._tables.note_peer(session, output.remote_identity)
         self._tables.end_half_open(session)
         effects.append(IkeSaEstablished(sa.spi_local, output.remote_identity))
         effects.append(traces.ike_sa_established(sa))
-        for older, its_session in superseded(sa, self._tables.ike_sas.values()):
+        for older, its_session in superseded(sa, self._tables.others_of_peer(session)):
             if sa.is_initial_contact:
                 older.close("its peer has begun anew")
             else:
@@ -279,7 +280,9 @@ class OutputCarrier:
             mtu = min(self._stream_mtu, largest)
         pad_to = min(parameters.tfc_pad_to, mtu)
         parameters = replace(parameters, tfc_pad_to=pad_to)
-        is_deferred = output.is_sending_deferred or self._has_older(sa, parameters)
+        is_deferred = output.is_sending_deferred or (
+            not sa.is_original_initiator and self._has_older(session, parameters)
+        )
         esp = ChildSa(parameters, self._entropy, self._new_lock(), is_deferred)
         live = LiveChild(esp, session, parameters.name, mtu, largest)
         self._tables.children[parameters.spi_in] = live
@@ -288,7 +291,7 @@ class OutputCarrier:
         effects.append(installed)
         effects += traces.child_installed(parameters, output.replaces, mtu)
 
-    def _has_older(self, sa: IkeSa, parameters: ChildSaParameters) -> bool:
+    def _has_older(self, session: IkeSession, parameters: ChildSaParameters) -> bool:
         """Tell whether a peer that begins anew has a Child SA like this one already.
 
         Then we go on sending on that one, as after a rekey: our answer, which tells the
@@ -296,13 +299,12 @@ class OutputCarrier:
 
         Source: RFC 7296 §2.8, RFC 7296 §2.8.3
         """
-        return not sa.is_original_initiator and any(
+        return any(
             child.parameters.local_ts == parameters.local_ts
             and child.parameters.remote_ts == parameters.remote_ts
-            for other, session in self._tables.ike_sas.values()
-            if other is not sa and other.remote_identity == sa.remote_identity
-            if session.carrier is not None
-            for child in other.children.values()
+            for sa, older in self._tables.others_of_peer(session)
+            if older.carrier is not None
+            for child in sa.children.values()
         )
 
     def _way_of(self, sa: IkeSa, session: IkeSession) -> tuple[Path, int, int]:
@@ -347,6 +349,7 @@ class OutputCarrier:
         if session.ike is not sa:
             return
         session.ike = None
+        self._tables.forget_peer(session)
         is_timed_out = sa.state_deadline is not None and now >= sa.state_deadline
         self._tables.end_half_open(session, is_timed_out)
         session.was_unheard = output.is_unheard

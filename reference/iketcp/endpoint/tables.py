@@ -65,6 +65,8 @@ class IkeSession(Session):
     """The one that exchanges are begun on now."""
     ike_sas: list[IkeSa] = field(default_factory=list)
     was_established: bool = False
+    peer: str = ""
+    """Who the other end proved to be, once it is established."""
     is_spare: bool = False
     """We have another session with the same peer that matters more. RFC 7296 §2.8.3."""
     was_unheard: bool = False
@@ -174,6 +176,8 @@ class Tables:
     streams: dict[ConnectionId, Stream] = field(default_factory=dict)
     ike_sas: dict[bytes, tuple[IkeSa, IkeSession]] = field(default_factory=dict)
     """By our IKE SPI, 8 octets."""
+    peers: dict[str, list[IkeSession]] = field(default_factory=dict)
+    """Established sessions by who the peer proved to be, the oldest first."""
     children: dict[bytes, LiveChild] = field(default_factory=dict)
     """By the SPI we receive on, 4 octets."""
     retired: dict[bytes, None] = field(default_factory=dict)
@@ -209,6 +213,28 @@ class Tables:
         """Forget an IKE SA."""
         del self.ike_sas[sa.spi_local]
         session.ike_sas.remove(sa)
+
+    def note_peer(self, session: IkeSession, peer: str) -> None:
+        """Let a session be found by who its peer has proved to be."""
+        session.peer = peer
+        self.peers.setdefault(peer, []).append(session)
+
+    def others_of_peer(self, session: IkeSession) -> list[tuple[IkeSa, IkeSession]]:
+        """Find what else there is with the same peer: sessions, and their IKE SAs."""
+        sessions = self.peers.get(session.peer, ())
+        return [
+            (other.ike, other)
+            for other in sessions
+            if other is not session and other.ike is not None
+        ]
+
+    def forget_peer(self, session: IkeSession) -> None:
+        """Let a session that has ended be found no more; idempotent."""
+        sessions = self.peers.get(session.peer, [])
+        if session in sessions:
+            sessions.remove(session)
+            if not sessions:
+                del self.peers[session.peer]
 
     def retire(self, spi_in: bytes) -> None:
         """Remember the SPI of a removed Child SA, and forget the oldest such SPI."""

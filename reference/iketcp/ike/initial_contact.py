@@ -50,7 +50,7 @@ def superseded(
     Parameters
     ----------
     others : Iterable[tuple[IkeSa, Owner]]
-        All of the endpoint's, with whatever they belong to.
+        Others with this peer, with whatever they belong to.
 
     Returns
     -------
@@ -65,11 +65,9 @@ def superseded(
     is_alone = sa.is_initial_contact or unique is Uniqueness.REPLACE
     if sa.is_original_initiator or unique is Uniqueness.NEVER or not is_alone:
         return []
-    ends = (sa.policy.local_identity, sa.remote_identity)
+    ours = sa.policy.local_identity
     return [
         (other, owner)
         for other, owner in others
-        if other is not sa
-        and other.is_usable
-        and (other.policy.local_identity, other.remote_identity) == ends
+        if other.is_usable and other.policy.local_identity == ours
     ]
