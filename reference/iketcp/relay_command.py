@@ -58,7 +58,7 @@ ProxyProtocolFrom = Annotated[
     list[str] | None,
     typer.Option(
         metavar="ADDRESS",
-        help="A balancer, which says first for whom it connects (version 2).",
+        help="A balancer, which says first for whom it connects (PROXY protocol).",
     ),
 ]
 Certificate = Annotated[

@@ -170,7 +170,7 @@ TRANSPORT = Table(
             "proxy_protocol_from",
             list_of(address(), "IP addresses"),
             "Addresses of balancers, or of other relays of TCP, that send a header of "
-            "the PROXY protocol (version 2) first. Of these it is required, and "
+            "the PROXY protocol (either version) first. Of these it is required, and "
             "believed; from others it is not understood.",
             default=[],
             roles=_RESPONDER,

@@ -1,11 +1,17 @@
-"""Whom a balancer before us speaks for: version 2 of HAProxy's PROXY protocol.
+"""Whom a balancer before us speaks for: HAProxy's PROXY protocol, both versions.
 
 A balancer, or another relay of TCP, hides who connects. Before the octets of its client
 it can send a header with the ends that the client sees; from then on the connection is
 the client's, octet by octet. Whoever sends one is believed, so it may only be expected
 from addresses that nobody else has.
 
-::
+Version 1, which is all that nginx sends, is a line of text, without leading zeros::
+
+    PROXY TCP4 source-address destination-address source-port destination-port CR LF
+    PROXY TCP6 the same
+    PROXY UNKNOWN anything, or nothing
+
+Version 2::
 
     12 octets   signature
      1 octet    version 2 (4 bits), command (4 bits): LOCAL 0, PROXY 1
@@ -17,16 +23,31 @@ from addresses that nobody else has.
 Source: RFC 9329 §8 (middleboxes), and the specification in HAProxy's documentation
 """
 
+import re
 import struct
 import time
 from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
-from iketcp.net.tcp_connection import ConnectionBroken, SocketAddress, TcpConnection
+from iketcp.net.tcp_connection import (
+    ConnectionBroken,
+    SocketAddress,
+    TcpConnection,
+    socket_address,
+)
 
 SIGNATURE = b"\r\n\r\n\0\r\nQUIT\n"
 MAX_HEADER = 2048
 """Choice: octets of the longest header that is read; it should fit in one segment."""
+MAX_PORT = 0xFFFF
+MAX_LINE = 107
+"""Octets of the longest line of version 1, with its end."""
+
+_LINE_START = b"PROXY "
+_LINE = re.compile(
+    rb"PROXY TCP([46]) ([0-9A-Fa-f.:]+) ([0-9A-Fa-f.:]+) (0|[1-9]\d*) (0|[1-9]\d*)"
+)
+_UNKNOWN = re.compile(rb"PROXY UNKNOWN(?: .*)?", re.DOTALL)
 
 _HEAD = struct.Struct("!12sBBH")
 _LOCAL, _PROXY = 0x20, 0x21
@@ -64,8 +85,60 @@ def decode(octets: bytes) -> Header | None:
     BadHeader
         It is none, or is too long, or has a command or addresses that do not exist.
     """
+    if _LINE_START.startswith(octets[: len(_LINE_START)]):
+        return _decode_line(octets)
     if not SIGNATURE.startswith(octets[: len(SIGNATURE)]):
-        raise BadHeader("no PROXY header of version 2 comes first")
+        raise BadHeader("no PROXY header comes first")
+    return _decode_binary(octets)
+
+
+def _decode_line(octets: bytes) -> Header | None:
+    """Read version 1; ``None`` while there is no whole line.
+
+    Raises
+    ------
+    BadHeader
+        The line is too long, or its addresses or ports do not exist.
+    """
+    end = octets.find(b"\r\n", 0, MAX_LINE)
+    if end >= 0:
+        return Header(_ends_in_line(octets[:end]), end + 2)
+    if len(octets) >= MAX_LINE:
+        raise BadHeader("the line of a PROXY header has no end")
+    return None
+
+
+def _ends_in_line(line: bytes) -> Ends | None:
+    """Read the ends that a line names; ``None`` if it names none.
+
+    Raises
+    ------
+    BadHeader
+        They do not exist.
+    """
+    if _UNKNOWN.fullmatch(line):
+        return None
+    if (found := _LINE.fullmatch(line)) is None:
+        raise BadHeader("the line of a PROXY header has another form")
+    kind = IPv4Address if found[1] == b"4" else IPv6Address
+    ports = int(found[4]), int(found[5])
+    if max(ports) > MAX_PORT:
+        raise BadHeader("a port in a PROXY header is too large")
+    try:
+        source, destination = kind(found[2].decode()), kind(found[3].decode())
+    except ValueError as error:
+        raise BadHeader("an address in a PROXY header does not exist") from error
+    return _ends((source, ports[0]), (destination, ports[1]))
+
+
+def _decode_binary(octets: bytes) -> Header | None:
+    """Read version 2; ``None`` while there are too few octets.
+
+    Raises
+    ------
+    BadHeader
+        It is too long, or has a command or addresses that do not exist.
+    """
     if len(octets) < _HEAD.size:
         return None
     _, command, family, length = _HEAD.unpack_from(octets)
@@ -78,10 +151,10 @@ def decode(octets: bytes) -> Header | None:
         return None
     if command == _LOCAL:
         return Header(None, size)
-    return Header(_ends(family, octets[_HEAD.size : size]), size)
+    return Header(_ends_in_octets(family, octets[_HEAD.size : size]), size)
 
 
-def _ends(family: int, octets: bytes) -> Ends | None:
+def _ends_in_octets(family: int, octets: bytes) -> Ends | None:
     """Read the addresses of TCP; others are as good as none.
 
     Raises
@@ -96,10 +169,12 @@ def _ends(family: int, octets: bytes) -> Ends | None:
         raise BadHeader("the addresses in a PROXY header are cut off")
     source, destination, source_port, destination_port = form.unpack_from(octets)
     kind = IPv4Address if family == _TCP4 else IPv6Address
-    return Ends(
-        SocketAddress(kind(source), source_port),
-        SocketAddress(kind(destination), destination_port),
-    )
+    return _ends((kind(source), source_port), (kind(destination), destination_port))
+
+
+def _ends(source: tuple[object, int], destination: tuple[object, int]) -> Ends:
+    """Take addresses and ports; who listens on both IP versions has IPv4 mapped."""
+    return Ends(socket_address(source), socket_address(destination))
 
 
 def take_header(carrier: TcpConnection, timeout_seconds: float) -> bool:
