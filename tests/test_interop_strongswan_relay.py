@@ -97,6 +97,10 @@ class Gateway:
         peer.start()
         return Running(peer, told)
 
+    def in_the_east(self, function: Callable[[], Any]) -> Any:
+        """Run a function on strongSwan's host."""
+        return self.east.call(function)
+
     def initiator(self, name: str, is_tls: bool = False) -> Running:
         """Start an initiator with an example's configuration, under a name."""
         file = "tls-initiator.toml" if is_tls else "initiator.toml"
