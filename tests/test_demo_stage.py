@@ -3,6 +3,8 @@
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -162,6 +164,18 @@ def test_the_wire_is_captured_whole(company: Company, tmp_path: Path) -> None:
     assert times == sorted(times)
     kinds = [p.octets[34] for p in packets if p.octets[23] == 1]
     assert (kinds.count(8), kinds.count(0)) == (20, 20)
+
+
+@pytest.mark.parametrize("module", ["stage", "inside"])
+def test_who_changes_namespaces_has_one_thread(module: str) -> None:
+    """A process with more may make no user namespace, nor enter one."""
+    count = (
+        f"import os, iketcp.demo.{module}; print(len(os.listdir('/proc/self/task')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", count], check=True, capture_output=True, text=True
+    )
+    assert done.stdout == "1\n"
 
 
 def test_what_cannot_be_made_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from types import FrameType
 
 from rich.console import Console
 
+from iketcp.config.issuing import write_tls_files
 from iketcp.config.secret_files import make_secret_file
 from iketcp.demo.acts import ACTS, Performance
 from iketcp.demo.director import Director
@@ -30,7 +31,7 @@ from iketcp.demo.scenarios import scenario
 from iketcp.demo.scenery import SITES
 from iketcp.demo.stage import Namespaces, Privilege, make_namespaces, place_of
 from iketcp.demo.transfer import Transfer
-from iketcp.demo.wrapping import Wrapping
+from iketcp.demo.wrapping import TLS_FOLDER, Wrapping
 from iketcp.errors import ConfigurationError, EnvironmentProblem
 
 INTERRUPTED = 130
@@ -167,7 +168,8 @@ class _Demonstration:
             director.scenario.prepare(path)
             director.say(director.scenario.about)
             director.wrapping = self._options.wrapping
-            director.wrapping.prepare(path, director.addresses)
+            if director.wrapping.is_tls:
+                write_tls_files(path / TLS_FOLDER, [director.addresses.responder])
             if director.wrapping.about:
                 director.say(director.wrapping.about)
             self._acts(programme, director, recording)

@@ -1,15 +1,17 @@
 """What the demonstration can put around its TCP connection: TLS, a web proxy, or both.
 
+Whoever builds the stage imports this, may have one thread only, and gets more from
+libraries below; so the certificates are made elsewhere.
+
 Source: RFC 9329 App. A
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 
-from iketcp.config.issuing import write_tls_files
 from iketcp.demo.scenery import EAST, WEST, Addresses
 
-_FOLDER = "tls"
+TLS_FOLDER = "tls"
+"""Has what `iketcp tls new` makes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,19 +31,14 @@ class Wrapping:
         }.get((self.is_tls, self.has_proxy))
         return f"West goes to east through {way}." if way else ""
 
-    def prepare(self, folder: Path, where: Addresses) -> None:
-        """Write the files that :meth:`tables` names."""
-        if self.is_tls:
-            write_tls_files(folder / _FOLDER, [where.responder])
-
     def tables(self, site: str, where: Addresses) -> str:
         """Write the tables of a site's configuration."""
         text = ""
         if self.is_tls:
             keys = {
-                WEST: f'ca = "{_FOLDER}/ca.pem"\n',
-                EAST: f'certificate = "{_FOLDER}/server.pem"\n'
-                f'private_key = "{_FOLDER}/server.key"\n',
+                WEST: f'ca = "{TLS_FOLDER}/ca.pem"\n',
+                EAST: f'certificate = "{TLS_FOLDER}/server.pem"\n'
+                f'private_key = "{TLS_FOLDER}/server.key"\n',
             }
             text += f"\n[tls]\nport = {where.tls_port}\n{keys[site]}"
         if self.has_proxy and site == WEST:
