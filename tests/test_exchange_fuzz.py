@@ -16,6 +16,7 @@ from iketcp.ike.payloads import Payload, UnknownPayload
 from iketcp.ike.sa import IkeSa
 from iketcp.stream import NON_ESP_MARKER, STREAM_PREFIX, frame_ike
 from pair import EAST, WEST, Pair, Question
+from test_exchange_followup_ke import FOR_EAST, FOR_WEST, TWO, sides
 
 SIDES = st.sampled_from([WEST, EAST])
 WISHES = st.sampled_from(
@@ -30,6 +31,10 @@ STEPS = st.lists(
     ),
     max_size=40,
 )
+
+
+FURTHER = [("", ""), (TWO, TWO), (FOR_WEST, FOR_EAST)]
+"""Additional key exchanges of west and of east. RFC 9370 §2.2.4."""
 
 
 def current(pair: Pair, name: str) -> IkeSa | None:
@@ -74,12 +79,12 @@ def has_crossed(pair: Pair) -> bool:
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(STEPS, st.integers(0, 2**16))
+@given(STEPS, st.integers(0, 2**16), st.sampled_from(FURTHER))
 def test_both_sides_agree_in_the_end(
-    steps: list[tuple[str, str, object]], seed: int
+    steps: list[tuple[str, str, object]], seed: int, words: tuple[str, str]
 ) -> None:
     """Random rekeys, deletions and cuts, delivered in random order. RFC 7296 §2.25."""
-    pair = Pair(seed=str(seed))
+    pair = Pair(*sides(*words), seed=str(seed))
     pair.up()
     for step, name, argument in steps:
         if step == "wish":
@@ -162,7 +167,7 @@ PAYLOADS = st.lists(
 
 
 @settings(max_examples=300, deadline=None)
-@given(PAYLOADS, st.sampled_from([34, 35, 36, 37, 43, 99]), SIDES)
+@given(PAYLOADS, st.sampled_from([34, 35, 36, 37, 43, 44, 99]), SIDES)
 def test_authentic_nonsense_is_answered(
     payloads: list[Payload], exchange: int, name: str
 ) -> None:

@@ -10,6 +10,7 @@ from eap_parts import password_authenticator, password_peer, tls_authenticator, 
 from iketcp.eap.method import EapAuthenticatorPolicy, EapPeerPolicy
 from iketcp.ike.header import Header
 from iketcp.ike.identity import Identity
+from iketcp.ike.keywords import parse_ike_proposal
 from iketcp.ike.payloads import (
     AuthPayload,
     EapPayload,
@@ -178,6 +179,17 @@ def test_with_a_ppk(is_mandatory: bool) -> None:
     for side in (pair.west, pair.east):
         assert len(side.traces("ppk-used")) == 1
     assert pair.ike(WEST).keys == pair.ike(EAST).keys
+    pair.check_agreement()
+    pair.ping()
+
+
+def test_after_further_key_exchanges() -> None:
+    """RFC 9242 §3.3.2: every AUTH is over them, and none names another Message ID."""
+    text = "aes256gcm16-prfsha256-x25519-ke1_ecp256-ke2_x448"
+    more = {"proposals": (parse_ike_proposal(text),)}
+    pair = attempt(pair_of_two(more, more))
+    assert pair.said(WEST)[3].startswith("IKE_AUTH 3 request: IDi(west.example)")
+    assert pair.said(WEST)[-1].startswith("IKE_AUTH 7 request: AUTH(")
     pair.check_agreement()
     pair.ping()
 
