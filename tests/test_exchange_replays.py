@@ -210,6 +210,8 @@ def test_a_recorded_session_cannot_be_had_again_over_udp() -> None:
     (answer,) = pair.sent[before:]
     assert answer in pair.sent[:before]
     assert pair.dropped(EAST)["IKE_SA_INIT that was answered long ago"] == 1
+    ike = [d for d in said[1:] if d.octets[:4] == NON_ESP_MARKER]
+    assert pair.dropped(EAST)["unknown IKE SPI"] == len(ike) - 1  # all but the DELETE
     assert len(pair.east.traces("ike-sa-established")) == 1
     assert len(pair.east.delivered) == delivered
     pair.wire.clear()
