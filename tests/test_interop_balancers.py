@@ -7,7 +7,6 @@ east. What the balancers are told is the text of the examples, so that it is tri
 from __future__ import annotations
 
 import contextlib
-import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +19,6 @@ from iketcp.peers.control import ask
 from namespaces import require_or_skip
 from peer_support import PATIENCE_SECONDS, Process, eventually
 from test_interop_tls import (
-    EAST,
     WEST,
     carries,
     is_listening,
@@ -31,6 +29,7 @@ from test_tunnel_namespaces import (
     INITIATOR,
     INNER_EAST,
     OTHER_POOL,
+    OUTER,
     POOL,
     RESPONDER,
     SITE,
@@ -58,7 +57,7 @@ def balancer(built: Stage, name: str) -> Iterator[None]:
     if name == "nginx":
         require_or_skip(NGINX_STREAM.exists(), "nginx has no module for streams")
     folder = built.folder
-    write_tls_files(folder / "tls", ["gw.example", EAST])
+    write_tls_files(folder / "tls", ["gw.example", *OUTER.values()])
     pem, key = ((folder / "tls" / f"server.{each}").read_text() for each in PARTS)
     (folder / "gateway.pem").write_text(pem + (key if name == "haproxy" else ""))
     (folder / "gateway.key").write_text(key)
@@ -71,8 +70,7 @@ def balancer(built: Stage, name: str) -> Iterator[None]:
         "haproxy": ["-db", "-f", file],
         "nginx": ["-c", f"{folder}/{file}", "-e", "stderr", "-g", as_one],
     }[name]
-    path = shutil.which(name, path="/usr/sbin:/usr/bin") or name
-    with program(built, path, *options, is_east=True):
+    with program(built, name, *options, is_east=True):
         eventually(lambda: is_listening(built, 443), name)
         yield
 
@@ -95,9 +93,10 @@ def responder(built: Stage, name: str, transport: str = "") -> Process:
     return built.start("responder", text)
 
 
-def initiator(built: Stage, ike: str = "") -> Process:
+def initiator(built: Stage, version: int = 4, ike: str = "") -> Process:
     """Start the initiator in the west, with TLS; it has the tunnel then."""
-    text = INITIATOR.format(address=EAST, remote_ts=SITE, ike=ike, tun="")
+    address = OUTER[version]
+    text = INITIATOR.format(address=address, remote_ts=SITE, ike=ike, tun="")
     return built.start("initiator", text + '[tls]\nca = "tls/ca.pem"\n')
 
 
@@ -158,12 +157,15 @@ def whose(built: Stage, *names: str) -> str:
 @pytest.mark.parametrize("name", FILES)
 @on_stage
 def test_a_responder_is_killed(built: Stage, name: str) -> None:
-    """The other one knows nothing of the IKE SA: it ends in silence, another begins."""
+    """The other one knows nothing of the IKE SA: it ends in silence, another begins.
+
+    Over IPv6, as the header says, too.
+    """
     set_up_backends(built)
     running = {each: responder(built, each) for each in BACKENDS}
     with balancer(built, name):
         hasty = 'request_timeout = "1s"\nliveness = "1s"'
-        west = initiator(built, hasty)
+        west = initiator(built, version=6, ike=hasty)
         first = whose(built, *BACKENDS)
         ping(INNER_EAST[4])
         killed = running.pop(first)
@@ -175,6 +177,8 @@ def test_a_responder_is_killed(built: Stage, name: str) -> None:
         for address in INNER_EAST.values():
             ping(address)
         ((second, east),) = running.items()
-        assert whose(built, second) == second
+        (client,) = clients_of(built, second)
+        assert client.startswith("2001:db8::1 ")
+        assert status(built, second)["dropped"]["unknown IKE SPI"] >= 1
         ended(west, signal.SIGTERM)
         ended(east, signal.SIGTERM)
