@@ -68,11 +68,10 @@ NOT_SENT: dict[str, str] = {
 
 
 UNRECORDED = {
-    "NotifyType.CHILDLESS_IKEV2_SUPPORTED",
     "NotifyType.MULTIPLE_AUTH_SUPPORTED",
     "NotifyType.ANOTHER_AUTH_FOLLOWS",
 }
-"""Numbers of RFC 4739 and RFC 6023, which no session has so far."""
+"""Numbers of RFC 4739, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,

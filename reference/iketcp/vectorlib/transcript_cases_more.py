@@ -3,7 +3,7 @@
 Puzzles, crash detection, implicit IVs, ML-KEM, PPKs, and transport mode with its NATs.
 
 Source: RFC 8019 §7, RFC 6290 §4, RFC 8750 §4, RFC 9370 §2.1, RFC 7296 §2.23.1
-Source: RFC 8784 §3
+Source: RFC 8784 §3, RFC 6023 §3
 """
 
 from __future__ import annotations
@@ -67,6 +67,39 @@ def with_ppk_of_east() -> tuple[Json, Json]:
     (west, _), (_, east) = parties(), with_ppks(east=True)
     return west, east
 
+
+def without_child(
+    west: str, east: str, sides: tuple[Json, Json] | None = None
+) -> tuple[Json, Json]:
+    """Describe two sides that may do without a Child SA in IKE_AUTH."""
+    ours, theirs = sides or parties()
+    return {**ours, "childless": west}, {**theirs, "childless": east}
+
+
+CHILDLESS = (
+    session(
+        "no Child SA in IKE_AUTH, but in the exchange that follows",
+        "Childless FurtherChild",
+        "RFC 6023 §3, §4; RFC 7296 §1.3.1",
+        plain,
+        without_child("prefer", "allow"),
+    ),
+    session(
+        "no Child SA in IKE_AUTH is allowed, and nobody wishes it",
+        "Childless",
+        "RFC 6023 §3",
+        plain,
+        without_child("allow", "allow"),
+    ),
+    session(
+        "no Child SA in IKE_AUTH, and a PPK: the IKE SA is rekeyed first",
+        "Childless Ppk FurtherChild IkeRekey",
+        "RFC 6023 §3, §4; RFC 7296 §1.3.1, §1.3.2; RFC 8784 §3, §6",
+        plain,
+        without_child("force", "allow", with_ppks(west=True, east=True)),
+        "9329-6.1-rekey-share",
+    ),
+)
 
 PPK_SPEC = "RFC 8784 §3, §5.1"
 
@@ -198,4 +231,5 @@ CASES = (
     ),
     *HOSTS,
     *PPKS,
+    *CHILDLESS,
 )

@@ -13,7 +13,7 @@ from ipaddress import ip_address
 from iketcp.ike.credentials import Ppk
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
-from iketcp.ike.policy import ChildPolicy, IkePolicy, Lifetime, PoolPolicy
+from iketcp.ike.policy import Childless, ChildPolicy, IkePolicy, Lifetime, PoolPolicy
 from iketcp.ike.proposals import Proposal, Transform
 from iketcp.registry import IdType, ProtocolId
 from iketcp.selectors import TrafficSelector
@@ -40,6 +40,7 @@ def party(
     puzzle_difficulty: int | None = None,
     crash_secret: bytes = b"",
     ppks: Sequence[Json] = (),
+    childless: str = Childless.NEVER.value,
 ) -> Json:
     """Describe one side of a session; proposals are given by keyword.
 
@@ -59,6 +60,7 @@ def party(
         "puzzleDifficulty": puzzle_difficulty,
         "crashSecret": crash_secret.hex(),
         "ppks": list(ppks),
+        "childless": childless,
     }
 
 
@@ -139,6 +141,7 @@ def policy_of(
         puzzle_difficulty=difficulty or 0,
         crash_secret=bytes.fromhex(ours["crashSecret"]),
         ppks=tuple(map(_ppk, ours["ppks"])),
+        childless=Childless(ours["childless"]),
         **proofs_of(ours["authentication"], expected),
     )
 

@@ -81,6 +81,11 @@ NOTES = {
         "A Child SA is replaced, then deleted.",
         "Packets are lost at every rekey.",
     ),
+    "Childless": (
+        "STATE_MACHINE",
+        "IKE_AUTH may do without a Child SA.",
+        "An IKE SA without use, or one that is not taken.",
+    ),
     "Collision": (
         "STATE_MACHINE",
         "Requests of both sides cross.",
