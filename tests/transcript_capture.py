@@ -41,15 +41,37 @@ def sent_messages(kind: str) -> list[tuple[Json, Json]]:
     ]
 
 
-def write_keys(folder: Path) -> None:
-    """Write the keys of all IKE SAs, under the name that Wireshark looks for."""
-    lines = []
+def age(test: Json, index: int | None) -> int:
+    """How often the keys of an IKE SA have changed since.
+
+    An IKE SA stands in the file once more for each IKE_INTERMEDIATE; in the clear, 0.
+    """
+    if index is None:
+        return 0
+    spis = [(sa["spiI"], sa["spiR"]) for sa in test["ikeSas"]]
+    return spis[index + 1 :].count(spis[index])
+
+
+def write_keys(folder: Path, wanted_age: int = 0) -> None:
+    """Write the keys of all IKE SAs, under the name that Wireshark looks for.
+
+    Parameters
+    ----------
+    wanted_age : int
+        How old the keys shall be, where an IKE SA has had so many: a table of
+        Wireshark's has room for one line to an IKE SA.
+    """
+    generations: dict[tuple[str, str], list[Json]] = {}
     for test in sessions():
         for sa in test["ikeSas"]:
-            cipher = sa["cipher"]
-            suite = Suite(cipher["encr"], cipher["keyBits"], integ=cipher["integ"])
-            names = ("spiI", "spiR", "skEi", "skEr", "skAi", "skAr")
-            lines.append(ike_line(*octets(sa, *names), suite))
+            generations.setdefault((sa["spiI"], sa["spiR"]), []).append(sa)
+    lines = []
+    for keys in generations.values():
+        sa = keys[max(len(keys) - 1 - wanted_age, 0)]
+        cipher = sa["cipher"]
+        suite = Suite(cipher["encr"], cipher["keyBits"], integ=cipher["integ"])
+        names = ("spiI", "spiR", "skEi", "skEr", "skAi", "skAr")
+        lines.append(ike_line(*octets(sa, *names), suite))
     (folder / IKE_TABLE).write_text("".join(lines))
 
 
