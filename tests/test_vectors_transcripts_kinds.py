@@ -70,8 +70,9 @@ NOT_SENT: dict[str, str] = {
 UNRECORDED = {
     "NotifyType.MULTIPLE_AUTH_SUPPORTED",
     "NotifyType.ANOTHER_AUTH_FOLLOWS",
+    "NotifyType.AUTH_LIFETIME",
 }
-"""Numbers of RFC 4739, which no session has so far."""
+"""Numbers of RFC 4478 and RFC 4739, which no session has so far."""
 
 FIRST_OCTET = {
     IDI: IdType,
