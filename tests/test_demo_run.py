@@ -30,7 +30,7 @@ from pathlib import Path
 from iketcp.demo import DemoOptions, run_demo
 from iketcp.demo.wrapping import Wrapping
 mode, octets, scenario, wrapping, *pcap = sys.argv[1:]
-around = Wrapping("tls" in wrapping, "proxy" in wrapping)
+around = Wrapping(*(each in wrapping for each in ("tls", "proxy", "relay")))
 path = Path(pcap[0]) if pcap else None
 sys.exit(run_demo(DemoOptions(path, mode, int(octets), scenario, around)))
 """
@@ -158,6 +158,21 @@ def test_through_a_proxy_inside_tls(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["user", "memory"])
+def test_a_relay_before_a_responder_that_has_only_udp(mode: str, folder: Path) -> None:
+    """The same steps; the relay recognises west on its second connection."""
+    require(mode)
+    code, output = play(mode, wrapping="relay")
+    assert code == 0, output
+    steps = re.findall(r"^([✔✘-])\s+[\d.]+ s", output, re.M)
+    assert steps == ["✔"] * 12, output
+    flat = re.sub(r"\s+", " ", output)
+    assert re.search(r"relay UDP port \S+ stands for TCP connection 1", flat)
+    assert "relay TCP connection 2 has the ports of the one before" in flat
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.slow
 def test_a_capture_decrypts_in_wireshark(folder: Path, tmp_path: Path) -> None:
     """An independent tool sees inner payloads and inner packets, ICVs right."""
     mode = "root" if os.geteuid() == 0 else "user"
@@ -258,11 +273,19 @@ def test_not_even_a_kill_leaves_processes(folder: Path) -> None:
 # --- refused -----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("wrapping", [Wrapping(is_tls=True), Wrapping(has_proxy=True)])
+@pytest.mark.parametrize(
+    "wrapping",
+    [Wrapping(is_tls=True), Wrapping(has_proxy=True), Wrapping(has_relay=True)],
+)
 def test_a_capture_is_of_plain_tcp(tmp_path: Path, wrapping: Wrapping) -> None:
     """What is decrypted in a capture stands in TCP itself."""
     with pytest.raises(ConfigurationError, match="goes with plain TCP"):
         run(DemoOptions(tmp_path / "x.pcapng", wrapping=wrapping))
+
+
+def test_a_relay_goes_without_tls() -> None:
+    with pytest.raises(ConfigurationError, match="without --tls"):
+        run(DemoOptions(wrapping=Wrapping(is_tls=True, has_relay=True)))
 
 
 def test_an_unknown_mode_is_refused() -> None:

@@ -329,15 +329,17 @@ def demo(
     proxy: Annotated[
         bool, typer.Option("--proxy", help="Put a web proxy between them.")
     ] = False,
+    relay: Annotated[
+        bool,
+        typer.Option("--relay", help="Let the responder have UDP, and a relay TCP."),
+    ] = False,
 ) -> None:
     """Run two peers on this machine and tell what happens between them."""
     from iketcp.demo import DemoOptions, run_demo
     from iketcp.demo.wrapping import Wrapping
 
-    options = DemoOptions(
-        pcap=pcap, mode=mode, scenario=scenario, wrapping=Wrapping(tls, proxy)
-    )
-    sys.exit(run_demo(options))
+    wrapping = Wrapping(tls, proxy, relay)
+    sys.exit(run_demo(DemoOptions(pcap, mode, scenario=scenario, wrapping=wrapping)))
 
 
 if __name__ == "__main__":

@@ -201,7 +201,7 @@ def cut(play: Performance) -> None:
             director.say("cuts the TCP connection (RST)", WEST, "yellow")
             director.ask(WEST, "cut")
             director.wait(
-                lambda: all(evidence.of(s, "connection-closed", mark) for s in SITES),
+                lambda: evidence.are_closed(mark),
                 "the connection did not end on both sides",
             )
             step.evidence = f"after {_mebi(arrived)} of {_mebi(transfer.octets)}"
@@ -210,7 +210,7 @@ def cut(play: Performance) -> None:
                 lambda: (
                     evidence.connection(mark)
                     and evidence.exchange(WEST, "EMPTY", mark)
-                    and evidence.of(EAST, "mapping-moved", mark)
+                    and evidence.has_returned(mark)
                 ),
                 "no new connection with prefix, empty INFORMATIONAL and moved mapping",
             )

@@ -25,6 +25,7 @@ from iketcp.demo.scenarios import SCENARIOS
 from iketcp.demo.scenery import (
     EAST,
     LINK,
+    RELAY,
     SITES,
     TRANSFER_PORT,
     WEST,
@@ -39,6 +40,12 @@ from iketcp.peers.control import ask
 
 PATIENCE_SECONDS = 10.0
 """How long anything that takes milliseconds may take."""
+
+RELAY_TELLS = {
+    "port-opened": "UDP port {port} stands for TCP connection {connection}",
+    "client-returned": "TCP connection {connection} has the ports of the one before",
+}
+"""What is told of a relay's events."""
 
 ROLES = {WEST: "initiator", EAST: "responder"}
 _MOST_COMPLAINTS = 20
@@ -87,7 +94,7 @@ class Director:
         self, site: str, mode: str = "device", addresses: Addresses | None = None
     ) -> str:
         """Write the configuration file of a site, as scenario and wrapping want it."""
-        where = addresses or self.addresses
+        where = self.wrapping.seen_from(site, addresses or self.addresses)
         scenario = self.scenario
         return configuration(
             site,
@@ -138,19 +145,43 @@ class Director:
             lambda: self.evidence.of(EAST, "tunnel-device"),
             "east's peer does not come up",
         )
-        self.start_proxy()
+        self.start_between()
         self.start_peer(WEST)
 
-    def start_proxy(self) -> None:
-        """Start the web proxy, in the west, if there is to be one.
+    def start_between(self) -> None:
+        """Start what is between the peers, if anything is to be.
 
         Raises
         ------
         StepFailed
             It does not come up.
         """
-        if not self.wrapping.has_proxy:
+        if self.wrapping.has_relay:
+            self._start_relay()
+        if self.wrapping.has_proxy:
+            self._start_proxy()
+
+    def _start_relay(self) -> None:
+        """Start the relay, in the east."""
+        options = self.wrapping.relay_options(self.addresses)
+        relay = self._start(RELAY, "iketcp", options, EAST)
+        self.evidence.gate = RELAY
+        self.loop.watch(relay.output(), self._hear_relay)
+        self.wait(
+            lambda: self.evidence.of(RELAY, "listening"), "the relay does not come up"
+        )
+
+    def _hear_relay(self, line: bytes) -> None:
+        event = parse_line(line)
+        if "kind" not in event:
             return
+        self.evidence.add(RELAY, event)
+        told = RELAY_TELLS.get(event["kind"])
+        if told is not None:
+            self.narrator.say(time.monotonic(), told.format(**event), RELAY)
+
+    def _start_proxy(self) -> None:
+        """Start the web proxy, in the west."""
         where = self.addresses
         arguments = [where.proxy, str(where.proxy_port)]
         proxy = self._start("proxy", "iketcp.demo.web_proxy", arguments, WEST)

@@ -34,6 +34,8 @@ class Evidence:
         self.events: dict[str, list[Event]] = defaultdict(list)
         self.is_direct = True
         """Both sides see each other's address: there is no proxy between them."""
+        self.gate = EAST
+        """Who takes west's TCP connections: the eastern peer, or a relay before it."""
 
     def add(self, site: str, event: Event) -> None:
         """Take an event of a site's trace."""
@@ -41,7 +43,7 @@ class Evidence:
 
     def mark(self) -> dict[str, int]:
         """Remember this moment, for ``since``."""
-        return {site: len(self.events[site]) for site in SITES}
+        return {site: len(self.events[site]) for site in {*SITES, self.gate}}
 
     def of(
         self,
@@ -62,17 +64,28 @@ class Evidence:
     def connection(self, since: Mapping[str, int] | None = None) -> Event | None:
         """Return a connection from west to east that both opened, as west has it.
 
-        Its prefix must have been sent and received too.
+        Its prefix must have been sent and, unless a relay takes it, received too.
         """
         for opened in self.of(WEST, "connection-opened", since, is_tcp_originator=True):
             seen = {"remote": opened["local"]} if self.is_direct else {}
-            accepted = self.of(EAST, "connection-opened", since, **seen)
+            accepted = self.of(self.gate, "connection-opened", since, **seen)
             sent = self._prefix(WEST, "sent", opened, since)
             if sent and any(
-                self._prefix(EAST, "received", each, since) for each in accepted
+                self.gate != EAST or self._prefix(EAST, "received", each, since)
+                for each in accepted
             ):
                 return opened
         return None
+
+    def are_closed(self, since: Mapping[str, int]) -> bool:
+        """Tell whether both ends of a TCP connection have seen its end."""
+        ends = (WEST, self.gate)
+        return all(self.of(end, "connection-closed", since) for end in ends)
+
+    def has_returned(self, since: Mapping[str, int]) -> bool:
+        """Tell whether who takes connections has recognised west on another one."""
+        kind = "mapping-moved" if self.gate == EAST else "client-returned"
+        return bool(self.of(self.gate, kind, since))
 
     def protections(self, since: Mapping[str, int] | None = None) -> set[str]:
         """Return how both sides say that connections are protected.

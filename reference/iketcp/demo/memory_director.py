@@ -13,9 +13,7 @@ from typing import Any
 from iketcp.demo.children import Child
 from iketcp.demo.director import ROLES, Director, parse_line
 from iketcp.demo.narrator import Narrator
-from iketcp.demo.scenery import EAST, SITES, WEST, Addresses
-
-LOOPBACK = "127.0.0.1"
+from iketcp.demo.scenery import EAST, LOOPBACK, SITES, WEST, Addresses
 
 
 class MemoryDirector(Director):
@@ -31,8 +29,10 @@ class MemoryDirector(Director):
 
     def __init__(self, folder: Path, narrator: Narrator) -> None:
         super().__init__(folder, None, narrator)
-        ports = _free_ports(3)
-        self.addresses = Addresses(LOOPBACK, ports[0], ports[1], LOOPBACK, ports[2])
+        port, tls_port, proxy_port, udp_port = _free_ports(4)
+        self.addresses = Addresses(
+            LOOPBACK, port, tls_port, LOOPBACK, proxy_port, udp_port
+        )
 
     def start_sites(self) -> None:
         """Start both sites, the responder's first.
@@ -46,7 +46,7 @@ class MemoryDirector(Director):
             self.reports[name] = []
         self.start_peer(EAST)
         self.wait_report("receiver", "listening")
-        self.start_proxy()
+        self.start_between()
         self.start_peer(WEST)
 
     def start_peer(self, site: str) -> None:

@@ -60,7 +60,11 @@ def run(options: DemoOptions, console: Console | None = None) -> int:
         )
     scenario(options.scenario)
     if options.pcap is not None and options.wrapping != Wrapping():
-        raise ConfigurationError("--pcap goes with plain TCP, without --tls or --proxy")
+        raise ConfigurationError(
+            "--pcap goes with plain TCP, without --tls, --proxy or --relay"
+        )
+    if options.wrapping.is_tls and options.wrapping.has_relay:
+        raise ConfigurationError("--relay goes without --tls")
     console = console or Console(highlight=False)
     return _Demonstration(options, console).run()
 

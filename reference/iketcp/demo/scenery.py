@@ -11,6 +11,10 @@ from pathlib import Path
 
 WEST, EAST = "west", "east"
 SITES = (WEST, EAST)
+RELAY = "relay"
+"""Stands before the eastern peer, in the east, if there is one."""
+
+LOOPBACK = "127.0.0.1"
 
 LINK = {WEST: "to-east", EAST: "to-west"}
 """Name of each site's end of the wire."""
@@ -60,6 +64,8 @@ class Addresses:
     """Where the responder speaks TLS."""
     proxy: str = field(default=OUTER[WEST][0].partition("/")[0])
     proxy_port: int = PROXY_PORT
+    udp_port: int = IKE_PORT
+    """Where the responder takes UDP, if a relay is before it."""
 
 
 def configuration(
