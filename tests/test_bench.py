@@ -67,8 +67,9 @@ def test_contenders_are_measured_round_by_round() -> None:
     require_or_skip(not tun_obstacle(), tun_obstacle())
     require_or_skip(shutil.which("iperf3") is not None, "iperf3 is not installed")
     said: list[str] = []
-    contenders: list[Contender] = [Wire(), Missing(), Iketcp("iketcp", 9000)]
-    wire, missing, ours = measure_all(contenders, 2, 1, streams=2, say=said.append)
+    ours = Iketcp("iketcp", 9000, is_tls=True)
+    contenders: list[Contender] = [Wire(), Missing(), ours]
+    wire, missing, tunnel = measure_all(contenders, 2, 1, streams=2, say=said.append)
     assert [text.partition(":")[0] for text in said] == [
         "plain wire",
         "missing",
@@ -76,11 +77,11 @@ def test_contenders_are_measured_round_by_round() -> None:
         "plain wire",
         "iketcp",
     ]
-    assert len(wire.rates) == len(ours.rates) == 2
-    assert 0 < ours.median < wire.median
-    assert wire.cpu == 0 < ours.cpu
+    assert len(wire.rates) == len(tunnel.rates) == 2
+    assert 0 < tunnel.median < wire.median
+    assert wire.cpu == 0 < tunnel.cpu
     assert missing.problem == "there is no such program"
-    assert json.dumps(report.as_json([wire, missing, ours]))
+    assert json.dumps(report.as_json([wire, missing, tunnel]))
 
 
 def test_a_program_that_is_missing_is_named(

@@ -300,6 +300,7 @@ def bench(
         Wire(),
         Iketcp("iketcp", mtu),
         Iketcp("iketcp, ChaCha20", mtu, esp="chacha20poly1305-x25519-noesn"),
+        Iketcp("iketcp, TLS", mtu, is_tls=True),
         Iketcp("iketcp, no offloads", mtu, has_offloads=False),
         OpenVpn("OpenVPN", mtu),
     ]

@@ -1,4 +1,4 @@
-"""What is compared: plain wire, iketcp with and without offloads, OpenVPN over TCP."""
+"""What is compared: plain wire, iketcp in several forms, OpenVPN over TCP."""
 
 from __future__ import annotations
 
@@ -10,10 +10,19 @@ from pathlib import Path
 from typing import Protocol
 
 from iketcp.bench.programs import Program, require_program, running
-from iketcp.config.issuing import write_certificates
+from iketcp.config.issuing import write_certificates, write_tls_files
 from iketcp.config.secret_files import make_secret_file
-from iketcp.demo.scenery import EAST, INNER, OUTER, TUNNEL_MTU, WEST, configuration
+from iketcp.demo.scenery import (
+    EAST,
+    INNER,
+    OUTER,
+    TUNNEL_MTU,
+    WEST,
+    Addresses,
+    configuration,
+)
 from iketcp.demo.stage import Namespaces
+from iketcp.demo.wrapping import TLS_FOLDER, Wrapping
 
 Running = tuple[str, list[Program]]
 """An address of the east to send to, and the programs between: east, then west."""
@@ -66,17 +75,22 @@ class Iketcp:
         ``offloads`` of [tun].
     esp : str
         The proposal for the Child SA.
+    is_tls : bool
+        Whether TLS is around the TCP connection. RFC 9329 App. A.
     """
 
     name: str
     mtu: int = TUNNEL_MTU
     has_offloads: bool = True
     esp: str = "aes256gcm16-x25519-noesn"
+    is_tls: bool = False
 
     @contextlib.contextmanager
     def up(self, namespaces: Namespaces, folder: Path) -> Iterator[Running]:
         """Start both peers, the responder first."""
         make_secret_file(folder / "psk", b"a secret of a benchmark, 32 octets\n")
+        if self.is_tls:
+            write_tls_files(folder / TLS_FOLDER, [Addresses().responder])
         programs = []
         with contextlib.ExitStack() as stack:
             for site, role in ((EAST, "responder"), (WEST, "initiator")):
@@ -89,7 +103,9 @@ class Iketcp:
             yield INNER[EAST][0], programs
 
     def _text(self, site: str, folder: Path) -> str:
-        text = configuration(site, folder)
+        wrapping = Wrapping(is_tls=self.is_tls)
+        tables = wrapping.tables(site, Addresses())
+        text = configuration(site, folder, tables=tables)
         text = text.replace("aes256gcm16-x25519-noesn", self.esp)
         offloads = str(self.has_offloads).lower()
         tun = f"mtu = {self.mtu}\noffloads = {offloads}\n"

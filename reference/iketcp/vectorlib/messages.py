@@ -14,6 +14,7 @@ from iketcp.vectorlib.message_cases_crash import crash_detection
 from iketcp.vectorlib.message_cases_eap import eap_rounds
 from iketcp.vectorlib.message_cases_fragment import fragmentation
 from iketcp.vectorlib.message_cases_kem import further_exchanges, key_encapsulation
+from iketcp.vectorlib.message_cases_lifetime import lifetimes
 from iketcp.vectorlib.message_cases_null import proofs
 from iketcp.vectorlib.message_cases_open import odd
 from iketcp.vectorlib.message_cases_ppk import ppks
@@ -40,6 +41,7 @@ def build() -> VectorFile:
     cases += ppks()
     cases += childless()
     cases += twice()
+    cases += lifetimes()
     groups: list[MessageGroup] = []
     count = 0
     for is_protected in (False, True):
