@@ -49,7 +49,7 @@ types: $(VENV)/dev.stamp
 	@$(BIN)/mypy
 
 # The pure floors have to be covered by tests without sockets, devices or other tools.
-WITH_IO := cli control demo interop net peer tunnel outer
+WITH_IO := bench cli control demo interop net peer tunnel outer
 
 coverage: $(VENV)/test.stamp
 	@echo "==> pytest --cov, pure floors only"
