@@ -220,7 +220,8 @@ class StrongSwan:
         assert (died, code) == (None, 0), f"{DAEMON} ended with {code}:\n{self.log}"
 
 
-_RAW = re.compile(r"([\w.-]+)(?:=\[([^\]]*)\]|=([^ {}]*)| \{)|(\})")
+# An IKE SA that has not chosen its connection yet is called "(unnamed)".
+_RAW = re.compile(r"([\w.()-]+)(?:=\[([^\]]*)\]|=([^ {}]*)| \{)|(\})")
 
 
 def _read_raw(text: str) -> dict[str, Any]:
