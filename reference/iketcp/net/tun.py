@@ -62,7 +62,9 @@ class TunDevice(Protocol):
         ...
 
     def read_batch(self, limit: int = 64) -> list[bytes]:
-        """Take up to ``limit`` inner packets; empty when there is nothing to read.
+        """Take about ``limit`` inner packets; empty when there is nothing to read.
+
+        More only where one read of the device brings several.
 
         Raises
         ------
@@ -106,7 +108,7 @@ class _Descriptor:
         return self._fd
 
     def read_batch(self, limit: int = 64) -> list[bytes]:
-        """Take up to ``limit`` inner packets; empty when there is nothing to read.
+        """Take about ``limit`` inner packets; empty when there is nothing to read.
 
         Raises
         ------
@@ -114,18 +116,21 @@ class _Descriptor:
             The device is closed or gone.
         """
         packets: list[bytes] = []
-        append, read = packets.append, os.read
         with self._reading:
-            fd = self._fd
             try:
-                for _ in range(limit):
-                    append(read(fd, _LARGEST_PACKET))
+                self._read_into(packets, limit)
             except BlockingIOError:
                 pass
             except OSError as error:
                 if not packets:
                     raise self._gone(error) from error
         return packets
+
+    def _read_into(self, packets: list[bytes], limit: int) -> None:
+        """Append packets until there are so many, or nothing is left (OSError)."""
+        append, read, fd = packets.append, os.read, self._fd
+        for _ in range(limit):
+            append(read(fd, _LARGEST_PACKET))
 
     def write_batch(self, packets: Iterable[bytes]) -> None:
         """Hand inner packets to the machine; what it refuses is dropped and counted.
@@ -135,14 +140,16 @@ class _Descriptor:
         EnvironmentProblem
             The device is gone. (Once closed by us, packets are dropped silently.)
         """
-        write = os.write
         with self._writing:
-            fd = self._fd
-            for packet in packets:
-                try:
-                    write(fd, packet)
-                except OSError as error:
-                    self._refused(error, 1)
+            self._write_from(packets)
+
+    def _write_from(self, packets: Iterable[bytes]) -> None:
+        write, fd = os.write, self._fd
+        for packet in packets:
+            try:
+                write(fd, packet)
+            except OSError as error:
+                self._refused(error, 1)
 
     def _refused(self, error: OSError, count: int) -> None:
         """Count packets as dropped; raises where no other will be taken either."""
@@ -216,52 +223,28 @@ class LinuxTun(_Descriptor):
         super().__init__(device.name, device.fileno())
         self._device = device
 
-    def read_batch(self, limit: int = 64) -> list[bytes]:
-        """Take about ``limit`` inner packets; empty when there is nothing to read.
-
-        One read of a device with offloads may bring more than are left of the limit.
-
-        Raises
-        ------
-        EnvironmentProblem
-            The device is closed or gone.
-        """
+    def _read_into(self, packets: list[bytes], limit: int) -> None:
+        """Cut what each read brings; that may be more packets than were wanted."""
         if not self.has_offloads:
-            return super().read_batch(limit)
-        packets: list[bytes] = []
-        with self._reading:
-            try:
-                while len(packets) < limit:
-                    octets = os.read(self._fd, VNET_HEADER_SIZE + _LARGEST_PACKET)
-                    try:
-                        packets += split(octets)
-                    except MalformedPacketError:
-                        self.dropped_packets += 1
-            except BlockingIOError:
-                pass
-            except OSError as error:
-                if not packets:
-                    raise self._gone(error) from error
-        return packets
-
-    def write_batch(self, packets: Iterable[bytes]) -> None:
-        """Hand inner packets to the machine; what it refuses is dropped and counted.
-
-        Raises
-        ------
-        EnvironmentProblem
-            The device is gone. (Once closed by us, packets are dropped silently.)
-        """
-        if not self.has_offloads:
-            super().write_batch(packets)
+            super()._read_into(packets, limit)
             return
-        with self._writing:
-            for buffers in coalesce(packets):
-                try:
-                    os.writev(self._fd, buffers)
-                except OSError as error:
-                    # behind the vnet header one packet, or headers and payloads
-                    self._refused(error, max(1, len(buffers) - 2))
+        while len(packets) < limit:
+            octets = os.read(self._fd, VNET_HEADER_SIZE + _LARGEST_PACKET)
+            try:
+                packets += split(octets)
+            except MalformedPacketError:
+                self.dropped_packets += 1
+
+    def _write_from(self, packets: Iterable[bytes]) -> None:
+        if not self.has_offloads:
+            super()._write_from(packets)
+            return
+        for buffers in coalesce(packets):
+            try:
+                os.writev(self._fd, buffers)
+            except OSError as error:
+                # behind the vnet header one packet, or headers and payloads
+                self._refused(error, max(1, len(buffers) - 2))
 
     def _release(self) -> None:
         self._device.close()

@@ -24,8 +24,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 
-from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE
+from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
 from iketcp.offload.alike import runs_of
+from iketcp.offload.rows import MODULUS
 from iketcp.offload.segmentation import ACK, PSH, TCP_HEADER_SIZE
 from iketcp.offload.vnet_header import NEEDS_CHECKSUM, NO_OFFLOAD, Gso, VnetHeader
 from iketcp.registry import IpProtocol
@@ -39,7 +40,6 @@ MANY = 4
 CHECKSUM_OFFSET = 16
 """Where in a TCP header its checksum is."""
 
-_ALL_ONES = 0xFFFF
 _LAST_SEQUENCE = 0xFFFFFFFF
 _DONT_FRAGMENT = 0x40
 _U16 = Struct(">H")
@@ -78,7 +78,7 @@ class _Run:
         self.total = end + len(packets) * self.size
         """Octets of what is joined so far."""
         self.next_sequence = _sequence(last, begin) + self.size & _LAST_SEQUENCE
-        self.next_id = _identification(last) + 1 & _ALL_ONES
+        self.next_id = _identification(last) + 1 & 0xFFFF
         self.is_over = bool(last[begin + 13] & PSH)
 
     def takes(self, packet: bytes) -> bool:
@@ -96,7 +96,7 @@ class _Run:
         self.packets.append(packet)
         self.total += size
         self.next_sequence = self.next_sequence + size & _LAST_SEQUENCE
-        self.next_id = self.next_id + 1 & _ALL_ONES
+        self.next_id = self.next_id + 1 & 0xFFFF
         self.is_over = size < self.size or bool(packet[begin + 13] & PSH)
         return True
 
@@ -128,7 +128,7 @@ class _Run:
             gso = Gso.TCP_IPV4
             _U16.pack_into(headers, 2, self.total)
             _U16.pack_into(headers, 10, 0)
-            _U16.pack_into(headers, 10, -_sum(headers[:begin]) % _ALL_ONES)
+            _U16.pack_into(headers, 10, checksum(bytes(headers[:begin])))
         else:
             gso = Gso.TCP_IPV6
             _U16.pack_into(headers, 4, size)
@@ -255,23 +255,16 @@ def _headers(packet: bytes) -> tuple[int, int]:
 
 def _is_intact(packet: bytes, begin: int) -> bool:
     """Verify the checksums of IPv4 and TCP."""
-    if begin == IPV4_HEADER_SIZE and _sum(packet[:begin]) % _ALL_ONES:
+    if begin == IPV4_HEADER_SIZE and checksum(packet[:begin]):
         return False
     segment = packet[begin:]
-    padding = 8 * (len(segment) & 1)
-    total = (_sum(segment) << padding) + _pseudo_sum(packet, len(segment))
-    return total % _ALL_ONES == 0
+    return checksum(segment) == _pseudo_sum(packet, len(segment))
 
 
 def _pseudo_sum(packet: bytes | bytearray, size: int) -> int:
     """Sum the pseudo header of a segment of ``size`` octets, 16 bits."""
     addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
-    return (_sum(addresses) + IpProtocol.TCP + size) % _ALL_ONES
-
-
-def _sum(octets: bytes | bytearray) -> int:
-    """Return a number that is congruent to the sum of 16-bit words modulo 2^16 - 1."""
-    return int.from_bytes(octets, "big")
+    return (int.from_bytes(addresses, "big") + IpProtocol.TCP + size) % MODULUS
 
 
 def _sequence(packet: bytes, begin: int) -> int:

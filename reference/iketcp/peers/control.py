@@ -24,6 +24,7 @@ from iketcp.errors import EnvironmentProblem
 from iketcp.net.wake import Wake
 from iketcp.peers.peer import Peer
 from iketcp.peers.relay import Relay
+from iketcp.peers.reports import connection_figures
 
 MAX_LINE = 65536
 """Octets of the longest request."""
@@ -48,13 +49,7 @@ def status(peer: Peer) -> dict[str, Any]:
     for entry in picture["connections"]:
         connection = peer.connections.get(entry["connection"])
         if connection is not None:
-            entry.update(
-                octets_in=connection.octets_in,
-                octets_out=connection.octets_out,
-                queued_octets=connection.queue_depth,
-                dropped_batches=connection.dropped_batches,
-                protection=connection.protection,
-            )
+            entry.update(connection_figures(connection))
     inward, outward = peer.rates.bits_per_second()
     return {
         "role": peer.configuration.role,

@@ -16,7 +16,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from iketcp.config.relay import RelayConfig
@@ -29,6 +29,7 @@ from iketcp.net.connection import Connection
 from iketcp.net.system import SystemClock
 from iketcp.net.wake import Wake
 from iketcp.peers.rates import Rates
+from iketcp.peers.reports import Reports, connection_figures
 from iketcp.peers.sinks import Sink
 from iketcp.peers.threads import ThreadGroup, describe_surprise
 from iketcp.relay.effects import RelayEffect
@@ -73,7 +74,8 @@ class Relay(ABC):
         self.clock: Clock = clock or SystemClock()
         self.rates = Rates()
         self.connections: dict[ConnectionId, Connection] = {}
-        self._sinks = tuple(sinks)
+        reports = Reports(sinks, None, self.clock)
+        self.tell, self._complain = reports.tell, reports.complain
         self._lock = threading.Lock()
         self._threads = ThreadGroup(self._thread_failed)
         self._stoppers: list[Callable[[], None]] = []
@@ -156,7 +158,7 @@ class Relay(ABC):
                 connection.stop()
             left = self._threads.join(JOIN_SECONDS)
             for name in left:
-                self.tell("problem", {"text": f"thread {name} does not end"})
+                self._complain(f"thread {name} does not end")
             if not left:
                 self._close_datagrams()
                 self._close_wakes()
@@ -190,17 +192,8 @@ class Relay(ABC):
     def _thread_failed(self, name: str, error: Exception) -> None:
         """End in order after a defect: half a relay is worse than none."""
         self._failed = f"thread {name}: {describe_surprise(error)}"
-        self.tell("problem", {"text": self._failed})
+        self._complain(self._failed)
         self._tell_end()
-
-    def tell(self, kind: str, fields: Mapping[str, object]) -> None:
-        """Tell every sink of an event; one that fails is told of nothing more."""
-        now = self.clock.now()
-        for sink in self._sinks:
-            try:
-                sink(now, kind, fields)
-            except Exception:  # a log is not worth a tunnel
-                self._sinks = tuple(s for s in self._sinks if s is not sink)
 
     # --- effects ----------------------------------------------------------------------
 
@@ -253,7 +246,7 @@ class Relay(ABC):
             reason = str(error)
         except Exception as error:  # must not end what other connections carry
             reason = describe_surprise(error)
-            self.tell("problem", {"text": f"connection {id}: {reason}"})
+            self._complain(f"connection {id}: {reason}")
         finally:
             if (connection := self.connections.get(id)) is not None:
                 connection.close()
@@ -335,12 +328,6 @@ class Relay(ABC):
             "idle_seconds": round(now - line.heard_at, 1),
         }
         if connection is not None:
-            fields.update(
-                remote=str(connection.remote_address),
-                octets_in=connection.octets_in,
-                octets_out=connection.octets_out,
-                queued_octets=connection.queue_depth,
-                dropped_batches=connection.dropped_batches,
-                protection=connection.protection,
-            )
+            fields["remote"] = str(connection.remote_address)
+            fields.update(connection_figures(connection))
         return fields

@@ -101,7 +101,7 @@ class TcpToUdp(Relay):
                 self._threads.spawn("connection", body)
             except EnvironmentProblem as error:
                 accepted.close(graceful=False)
-                self.tell("problem", {"text": str(error)})
+                self._complain(str(error))
 
     def _converse(self, id: ConnectionId, accepted: TcpConnection) -> str:
         try:

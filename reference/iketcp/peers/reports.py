@@ -1,6 +1,6 @@
-"""What a peer tells others: events to sinks, and keys to a key log.
+"""What a peer or a relay tells others: events to sinks, keys to a key log, figures.
 
-Neither is worth a tunnel: one that fails is given up, and that is said.
+No log is worth a tunnel: one that fails is given up, and that is said.
 
 Source: RFC 7296 §2.14
 """
@@ -8,8 +8,10 @@ Source: RFC 7296 §2.14
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 from iketcp.environment import Clock
+from iketcp.net.connection import Connection
 from iketcp.net.tls_options import KeyLogLine
 from iketcp.peers.sinks import KeyLog, Sink
 from iketcp.peers.threads import describe_surprise
@@ -66,3 +68,14 @@ class Reports:
 
     def _log_tls_secret(self, line: bytes) -> None:
         self.log_keys(lambda log: log.tls_secret(line))
+
+
+def connection_figures(connection: Connection) -> dict[str, Any]:
+    """Return what ``iketcp status`` says of any connection."""
+    return {
+        "octets_in": connection.octets_in,
+        "octets_out": connection.octets_out,
+        "queued_octets": connection.queue_depth,
+        "dropped_batches": connection.dropped_batches,
+        "protection": connection.protection,
+    }

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from iketcp.vectorlib import ike_keys_further, plain
 from iketcp.vectorlib.assembly import case, group, octets, vector_file
 from iketcp.vectorlib.envelope import Json, VectorFile
+from iketcp.vectorlib.ike_keys_parts import child_keys, rekeyed
 from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase, ike_keys
 
 NAME = "ike_keys"
@@ -138,26 +139,11 @@ def rekey_cases(number: int) -> Iterator[Json]:
     for new_prf in plain.PRFS:
         for cipher in (CIPHERS[0], CIPHERS[6]):
             label = f"rekey {number} {new_prf} {cipher.name}"
-            old_sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
-            g_ir = octets(f"{label} g^ir", 64)
-            ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 40)
-            spi_i, spi_r = octets(f"{label} spi i", 8), octets(f"{label} spi r", 8)
-            skeyseed = plain.prf(number, old_sk_d, g_ir + ni + nr)
-            seed = ni + nr + spi_i + spi_r
             yield case(
                 f"to {plain.PRF_NAMES[new_prf]}, {cipher.name}",
                 "Ordinary" if new_prf == number else "NewPrf",
                 REKEY_SPEC,
-                cipher=cipher.json(),
-                newPrf=new_prf,
-                oldSkD=old_sk_d,
-                ni=ni,
-                nr=nr,
-                spiI=spi_i,
-                spiR=spi_r,
-                gIr=g_ir,
-                skeyseed=skeyseed,
-                **ike_keys(new_prf, cipher, skeyseed, seed),
+                **rekeyed(number, new_prf, cipher, label, 64),
             )
 
 
@@ -173,23 +159,11 @@ def child_case(number: int, cipher: CipherCase, has_exchange: bool) -> Json:
     """Derive the keys of one Child SA."""
     own = "with" if has_exchange else "without"
     label = f"child {number} {cipher.name} {own}"
-    sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
-    ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 32)
-    g_ir = octets(f"{label} g^ir", 32) if has_exchange else b""
-    sizes = (cipher.encryption_key, cipher.integrity_key) * 2
-    names = ("encryptionI", "integrityI", "encryptionR", "integrityR")
-    keymat = plain.prf_plus(number, sk_d, g_ir + ni + nr, sum(sizes))
-    keys: Json = dict(zip(names, plain.cut(keymat, *sizes), strict=True))
     return case(
         f"{cipher.name}, {own} a key exchange of its own",
         "OwnKeyExchange" if has_exchange else "Ordinary",
         CHILD_SPEC,
-        cipher=cipher.json(),
-        skD=sk_d,
-        ni=ni,
-        nr=nr,
-        gIr=g_ir,
-        **keys,
+        **child_keys(number, cipher, label, 32 if has_exchange else 0),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from iketcp.vectorlib import plain
 from iketcp.vectorlib.assembly import case, octets
 from iketcp.vectorlib.envelope import Json
+from iketcp.vectorlib.ike_keys_parts import child_keys, rekeyed
 from iketcp.vectorlib.plain import CIPHERS, FAMILIES, CipherCase, ike_keys
 
 UPDATE_SPEC = "RFC 9370 §2.2.2; RFC 7296 §2.14"
@@ -84,26 +85,11 @@ def rekey_cases(number: int) -> Iterator[Json]:
 def rekey_case(number: int, new_prf: int, names: tuple[str, ...]) -> Json:
     """Derive the keys of one rekeyed IKE SA."""
     cipher, label = CIPHERS[0], f"followed up {number} {new_prf} {names}"
-    old_sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
-    g_ir, further = octets(f"{label} g^ir", 32), secrets(label, names)
-    ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 40)
-    spi_i, spi_r = octets(f"{label} spi i", 8), octets(f"{label} spi r", 8)
-    skeyseed = plain.prf(number, old_sk_d, b"".join((g_ir, ni, nr, *further)))
     return case(
         f"{', '.join(names)}; to {plain.PRF_NAMES[new_prf]}",
         "Further" if new_prf == number else "Further NewPrf",
         REKEY_SPEC,
-        cipher=cipher.json(),
-        newPrf=new_prf,
-        oldSkD=old_sk_d,
-        ni=ni,
-        nr=nr,
-        spiI=spi_i,
-        spiR=spi_r,
-        gIr=g_ir,
-        further=further,
-        skeyseed=skeyseed,
-        **ike_keys(new_prf, cipher, skeyseed, ni + nr + spi_i + spi_r),
+        **rekeyed(number, new_prf, cipher, label, 32, secrets(label, names)),
     )
 
 
@@ -116,23 +102,9 @@ def child_cases(number: int) -> Iterator[Json]:
 def child_case(number: int, cipher: CipherCase, names: tuple[str, ...]) -> Json:
     """Derive the keys of one Child SA."""
     label = f"followed up child {number} {cipher.name}"
-    sk_d = octets(f"{label} sk_d", plain.PRF_SIZES[number])
-    g_ir, further = octets(f"{label} g^ir", 32), secrets(label, names)
-    ni, nr = octets(f"{label} ni", 32), octets(f"{label} nr", 32)
-    sizes = (cipher.encryption_key, cipher.integrity_key) * 2
-    members = ("encryptionI", "integrityI", "encryptionR", "integrityR")
-    seed = b"".join((g_ir, ni, nr, *further))
-    keymat = plain.prf_plus(number, sk_d, seed, sum(sizes))
-    keys: Json = dict(zip(members, plain.cut(keymat, *sizes), strict=True))
     return case(
         f"{cipher.name}; {', '.join(names)}",
         "Further OwnKeyExchange",
         CHILD_SPEC,
-        cipher=cipher.json(),
-        skD=sk_d,
-        ni=ni,
-        nr=nr,
-        gIr=g_ir,
-        further=further,
-        **keys,
+        **child_keys(number, cipher, label, 32, secrets(label, names)),
     )
