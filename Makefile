@@ -56,10 +56,10 @@ coverage: $(VENV)/test.stamp
 	@$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow" --cov --cov-report=term \
 	  $(WITH_IO:%=--ignore-glob='tests/test_%*') $(ARGS)
 
-# Needs root and iperf3; openvpn to compare with.
+# Needs root and iperf3; docs/performance.md names whom it can compare with.
 bench: $(VENV)/base.stamp
-	@echo "==> iketcp bench $(ARGS)"
-	@$(BIN)/iketcp bench $(ARGS)
+	@echo "==> iketcp bench all $(ARGS)"
+	@$(BIN)/iketcp bench all $(ARGS)
 
 # strongSwan needs root here: network namespaces, TUN devices, its own sockets.
 interop: $(VENV)/test.stamp
@@ -72,7 +72,7 @@ ci:
 
 clean:
 	@echo "==> removing $(VENV), caches, build products"
-	@rm -rf $(VENV) build dist .coverage .coverage.* .hypothesis
+	@rm -rf $(VENV) bench-results build dist .coverage .coverage.* .hypothesis
 	@rm -rf .mypy_cache .pytest_cache .ruff_cache reference/iketcp.egg-info
 	@find reference tests -name __pycache__ -type d -prune -exec rm -rf {} +
 

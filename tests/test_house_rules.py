@@ -59,7 +59,17 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("7 captures, vectors", ("capture", "vectorlib")),
     ("7 demo", ("demo",)),
     ("7 benchmarks", ("bench",)),
-    ("7 command line", ("console", "relay_command", "status_view", "cli", "__main__")),
+    (
+        "7 command line",
+        (
+            "bench_command",
+            "console",
+            "relay_command",
+            "status_view",
+            "cli",
+            "__main__",
+        ),
+    ),
 )
 LAST_PURE_ROW = [name for name, _ in FLOORS].index("4 relay")
 

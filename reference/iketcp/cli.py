@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from iketcp.bench_command import bench_app
 from iketcp.console import FAILED, INTERRUPTED, UNUSABLE, open_sinks
 from iketcp.relay_command import relay
 from iketcp.vectorlib.commands import vectors_app
@@ -38,6 +39,7 @@ app = typer.Typer(
 )
 
 app.add_typer(vectors_app)
+app.add_typer(bench_app)
 app.command()(relay)
 
 psk_app = typer.Typer(name="psk", help="Pre-shared keys.", no_args_is_help=True)
@@ -280,38 +282,6 @@ def new_tls(
     typer.echo(f"The initiator's: {folder / 'ca.pem'}")
     typer.echo(f"Or its pin:      sha256:{pin_of(certificate).hex()}")
     typer.echo(f"Valid until {end:%Y-%m-%d}; the CA's key is not kept.")
-
-
-@app.command()
-def bench(
-    rounds: Annotated[int, typer.Option(min=1, help="Measure each so often.")] = 5,
-    seconds: Annotated[int, typer.Option(min=1, help="For so long each.")] = 5,
-    streams: Annotated[int, typer.Option(min=1, help="TCP connections at once.")] = 1,
-    mtu: Annotated[int, typer.Option(help="MTU of the tunnels.")] = 1400,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Compare throughput with and without tunnels; docs/performance.md."""
-    from rich.console import Console
-
-    from iketcp.bench import report, throughput
-    from iketcp.bench.contenders import Contender, Iketcp, OpenVpn, Wire
-
-    contenders: list[Contender] = [
-        Wire(),
-        Iketcp("iketcp", mtu),
-        Iketcp("iketcp, ChaCha20", mtu, esp="chacha20poly1305-x25519-noesn"),
-        Iketcp("iketcp, TLS", mtu, is_tls=True),
-        Iketcp("iketcp, no offloads", mtu, has_offloads=False),
-        OpenVpn("OpenVPN", mtu),
-    ]
-    results = throughput.measure_all(
-        contenders, rounds, seconds, streams, lambda text: typer.echo(text, err=True)
-    )
-    if as_json:
-        typer.echo(json.dumps(report.as_json(results), indent=2))
-    else:
-        title = f"TCP streams: {streams}; MTU {mtu}; rounds: {rounds}"
-        Console().print(report.table(title, results, "OpenVPN"))
 
 
 @app.command()

@@ -1,57 +1,150 @@
-"""What a benchmark found, as a table and as JSON."""
+"""What a benchmark found: as tables for people, as JSON for programs.
+
+The document has ``format`` (1), ``benchmark``, ``machine``, ``settings`` and
+``charts``; a chart has ``title``, ``unit``, ``compared_with``, ``notes`` and ``rows``;
+a row has ``name``, ``figures`` (one for each round), ``further`` (heading to figures)
+and ``problem``.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
+from rich.console import Console
 from rich.table import Table
 
-from iketcp.bench.throughput import Result
+from iketcp.bench import machine
+
+FORMAT = 1
+
+FILE_WIDTH = 100
+"""Columns of a table that nobody sees on a terminal."""
 
 
-def table(title: str, results: Sequence[Result], compared_with: str) -> Table:
-    """Lay out results, each with its ratio to one of them.
+@dataclass(slots=True)
+class Row:
+    """One contender, or one case."""
+
+    name: str
+    figures: list[float] = field(default_factory=list)
+    """One for each round."""
+    further: dict[str, list[float]] = field(default_factory=dict)
+    """What else was measured, by heading; one for each round, too."""
+    problem: str = ""
+    """Why it could not be measured; empty if it was."""
+
+    @property
+    def median(self) -> float:
+        """Of all rounds."""
+        return statistics.median(self.figures)
+
+
+@dataclass(slots=True)
+class Chart:
+    """Rows that were measured side by side.
 
     Parameters
     ----------
+    title : str
+        What was measured, under which conditions.
+    unit : str
+        Of the rows' figures: the heading of their column.
+    rows : list of Row
+        In the order of the table.
     compared_with : str
-        Name of the contender that counts as 1.
+        Name of the row that counts as 1; empty: there are no ratios.
+    notes : list of str
+        Sentences to stand under it.
     """
-    found = Table(title=title, title_justify="left")
-    found.add_column("contender")
-    for heading in ("Mbit/s", "from", "to", "CPU s/Gbit", f"of {compared_with}"):
+
+    title: str
+    unit: str
+    rows: list[Row]
+    compared_with: str = ""
+    notes: list[str] = field(default_factory=list)
+
+    def ratio(self, row: Row) -> float | None:
+        """Return how a row's median compares; None if there is nothing to compare."""
+        for base in self.rows:
+            if base.name == self.compared_with and base.figures and row.figures:
+                return row.median / base.median if base.median else None
+        return None
+
+
+def table(chart: Chart) -> Table:
+    """Lay out a chart: medians, their spread, and ratios."""
+    further = list(dict.fromkeys(name for row in chart.rows for name in row.further))
+    found = Table(title=chart.title, title_justify="left")
+    found.add_column("")
+    for heading in (chart.unit, "from", "to", *further):
         found.add_column(heading, justify="right")
-    measured = {result.name: result for result in results if result.measurements}
-    base = measured.get(compared_with)
-    for result in results:
-        if not result.measurements:
-            found.add_row(result.name, result.problem, "", "", "", "")
+    if chart.compared_with:
+        found.add_column(f"of {chart.compared_with}", justify="right")
+    for row in chart.rows:
+        if not row.figures:
+            found.add_row(row.name, row.problem)
             continue
-        ratio = "" if base is None else f"{result.median / base.median:.2f}"
+        cells = [row.median, min(row.figures), max(row.figures)]
+        also = [row.further.get(heading) for heading in further]
+        ratio = chart.ratio(row)
         found.add_row(
-            result.name,
-            f"{result.median:.0f}",
-            f"{min(result.rates):.0f}",
-            f"{max(result.rates):.0f}",
-            f"{result.cpu:.2f}",
-            ratio,
+            row.name,
+            *map(number, cells),
+            *(number(statistics.median(each)) if each else "" for each in also),
+            *([] if ratio is None else [number(ratio)]),
         )
     return found
 
 
-def as_json(results: Sequence[Result]) -> list[dict[str, object]]:
-    """Return every figure of every round."""
-    return [
-        {
-            "contender": result.name,
-            "problem": result.problem,
-            "megabits_per_second": result.rates,
-            "cpu_seconds_per_gigabit": [
-                each.cpu_seconds_per_gigabit for each in result.measurements
-            ],
-        }
-        for result in results
-    ]
+def number(value: float) -> str:
+    """Write a figure with as many digits as say something."""
+    if abs(value) >= 100:
+        return f"{value:.0f}"
+    if abs(value) >= 10:
+        return f"{value:.1f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 or not value else f"{value:.2g}"
 
 
-__all__ = ["as_json", "table"]
+def document(
+    benchmark: str, charts: Sequence[Chart], settings: Mapping[str, object]
+) -> dict[str, object]:
+    """Return every figure of every round, and where they come from."""
+    return {
+        "format": FORMAT,
+        "benchmark": benchmark,
+        "machine": machine.describe(),
+        "settings": dict(settings),
+        "charts": [asdict(chart) for chart in charts],
+    }
+
+
+def deliver(
+    benchmark: str,
+    charts: Sequence[Chart],
+    json_file: Path | None = None,
+    settings: Mapping[str, object] | None = None,
+) -> None:
+    """Print what a benchmark found, and write it into a file if one is given.
+
+    Parameters
+    ----------
+    settings : mapping
+        What it was asked to measure, the programs' versions: anything JSON has.
+    """
+    console = Console()
+    if not console.is_terminal:
+        console.width = FILE_WIDTH
+    for chart in charts:
+        console.print(table(chart))
+        for note in chart.notes:
+            console.print(note)
+    if json_file is not None:
+        found = document(benchmark, charts, settings or {})
+        json_file.write_text(json.dumps(found, indent=2) + "\n")
+
+
+__all__ = ["Chart", "Row", "deliver", "document", "number", "table"]

@@ -8,15 +8,19 @@ gigabit that went through.
 from __future__ import annotations
 
 import json
-import statistics
 import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from iketcp.bench.contenders import Contender
+import typer
+
+from iketcp.bench.contenders import Contender, Iketcp, OpenVpn, Wire
+from iketcp.bench.options import ROUNDS, JsonFile, Rounds
 from iketcp.bench.programs import Program, require_program, running
+from iketcp.bench.report import Chart, Row, deliver
 from iketcp.demo.scenery import EAST, WEST
 from iketcp.demo.stage import Namespaces, make_namespaces
 from iketcp.errors import EnvironmentProblem
@@ -45,21 +49,36 @@ class Result:
     problem: str = ""
     """Why it could not be measured; empty if it was."""
 
-    @property
-    def rates(self) -> list[float]:
-        """Of each round, in Mbit/s."""
-        return [each.megabits_per_second for each in self.measurements]
+    def row(self) -> Row:
+        """Return it as a row of a chart."""
+        rates = [each.megabits_per_second for each in self.measurements]
+        cpu = [each.cpu_seconds_per_gigabit for each in self.measurements]
+        return Row(self.name, rates, {"CPU s/Gbit": cpu}, self.problem)
 
-    @property
-    def median(self) -> float:
-        """In Mbit/s."""
-        return statistics.median(self.rates)
 
-    @property
-    def cpu(self) -> float:
-        """Processor time for each gigabit, in seconds; the median."""
-        each = [m.cpu_seconds_per_gigabit for m in self.measurements]
-        return statistics.median(each)
+def command(
+    rounds: Rounds = ROUNDS,
+    seconds: Annotated[int, typer.Option(min=1, help="For so long each.")] = 5,
+    streams: Annotated[int, typer.Option(min=1, help="TCP connections at once.")] = 1,
+    mtu: Annotated[int, typer.Option(help="MTU of the tunnels.")] = 1400,
+    json_file: JsonFile = None,
+) -> None:
+    """Throughput of TCP with and without tunnels."""
+    contenders: list[Contender] = [
+        Wire(),
+        Iketcp("iketcp", mtu),
+        Iketcp("iketcp, ChaCha20", mtu, esp="chacha20poly1305-x25519-noesn"),
+        Iketcp("iketcp, TLS", mtu, is_tls=True),
+        Iketcp("iketcp, no offloads", mtu, has_offloads=False),
+        OpenVpn("OpenVPN", mtu),
+    ]
+    results = measure_all(
+        contenders, rounds, seconds, streams, lambda text: typer.echo(text, err=True)
+    )
+    title = f"TCP streams: {streams}; MTU {mtu}; rounds: {rounds}"
+    chart = Chart(title, "Mbit/s", [each.row() for each in results], "OpenVPN")
+    settings = {"rounds": rounds, "seconds": seconds, "streams": streams, "mtu": mtu}
+    deliver("throughput", [chart], json_file, settings)
 
 
 def measure_all(

@@ -1,0 +1,17 @@
+"""Options that every benchmark has."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ROUNDS = 5
+
+Rounds = Annotated[int, typer.Option(min=1, help="Measure each so often.")]
+
+JsonFile = Annotated[
+    Path | None,
+    typer.Option("--json", metavar="FILE", help="Write every figure into a file."),
+]
+
+__all__ = ["ROUNDS", "JsonFile", "Rounds"]
