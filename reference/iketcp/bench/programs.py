@@ -18,6 +18,13 @@ FAREWELL_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def cpu_seconds_of(process: int) -> float:
+    """Processor time that a process has taken, in user and in system mode."""
+    text = Path(f"/proc/{process}/stat").read_text()
+    fields = text.rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS
+
+
 class Program:
     """A running program in the namespace of one site.
 
@@ -58,9 +65,7 @@ class Program:
 
     def cpu_seconds(self) -> float:
         """Processor time that it has taken, in user and in system mode."""
-        text = Path(f"/proc/{self.process.pid}/stat").read_text()
-        fields = text.rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds_of(self.process.pid)
 
     def output(self, timeout_seconds: float) -> str:
         """Wait for its end, and return what it printed.
@@ -114,4 +119,4 @@ def require_program(name: str, package: str) -> str:
     return path
 
 
-__all__ = ["Program", "require_program", "running"]
+__all__ = ["Program", "cpu_seconds_of", "require_program", "running"]
