@@ -59,6 +59,10 @@ from iketcp.peers.tunnel import Tunnel
 GOODBYE_SECONDS = 3.0
 """Choice: how long the answer to our DELETE is awaited at the end."""
 
+NAP_SECONDS = 0.05
+"""Choice: how late the timer may be. What it is woken for meanwhile, it looks at in
+one go: every message of a handshake may bring another deadline."""
+
 JOIN_SECONDS = 10.0
 """Threads that do not end by then are a defect, and said."""
 
@@ -441,7 +445,8 @@ class Peer(ABC):
             self.rates.sample(now, (*self.connections.values(), *udp))
             deadline = self.endpoint.next_deadline(now)
             pause = 1.0 if deadline is None else min(1.0, max(0.0, deadline - now))
-            self._timer_wake.wait(pause)
+            if self._timer_wake.wait(pause):
+                self._stop.wait(NAP_SECONDS)
             self._timer_wake.clear()
             self.execute(self.endpoint.time_passed(self.clock.now()))
 

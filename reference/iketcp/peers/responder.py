@@ -53,10 +53,10 @@ class Responder(Peer):
     def _open(self) -> None:
         options = self.configuration
         if options.transport.protocol == "udp":
+            self.endpoint.datagrams.takes_first = True  # what comes first is not lost
             opened = self._open_datagrams()
             for address in opened.sockets.addresses:
                 self.tell("listening", {"address": str(address), "protocol": "udp"})
-            self.endpoint.datagrams.takes_first = True
             return
         if options.local.port is not None:
             self._plain = self._listen(options.local.port)
