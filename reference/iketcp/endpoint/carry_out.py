@@ -150,6 +150,7 @@ class OutputCarrier:
         effects : list[Effect]
             Where the effects go, in order.
         """
+        sa.stir()
         for output in sa.take_outputs():
             match output:
                 case outputs.SendMessage():

@@ -33,6 +33,7 @@ from iketcp.endpoint.esp_messages import EspMessages
 from iketcp.endpoint.ike_messages import IkeMessages
 from iketcp.endpoint.origination import Origination
 from iketcp.endpoint.resync import Resync
+from iketcp.endpoint.rounds import Rounds
 from iketcp.endpoint.streams import Streams
 from iketcp.endpoint.tables import (
     Counters,
@@ -53,9 +54,6 @@ from iketcp.ike.policy import IkePolicy
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import ConnectionMap, MappingPolicy
 from iketcp.stream import STREAM_PREFIX, StreamDecoder
-
-USAGE_TICK_SECONDS = 1.0
-"""Choice: how often volumes are compared with their limits."""
 
 
 def _no_lock() -> AbstractContextManager[object]:
@@ -114,6 +112,7 @@ class Endpoint:
         self._carrier = OutputCarrier(
             self.tables, self.map, spd, entropy, new_lock, datagram_policy, stream_mtu
         )
+        self._rounds = Rounds(self.tables, self.context, self._carrier)
         self._ike = IkeMessages(self.tables, self.context, self.counters, self._carrier)
         self._esp = EspMessages(
             self.tables, self.counters, self._carrier, self._ike, self._control_lock
@@ -337,37 +336,23 @@ class Endpoint:
         """Do what is due: time-outs, rekeys, liveness, connections to close."""
         effects: list[Effect] = []
         with self._control_lock:
-            for sa, session in list(self.tables.ike_sas.values()):
-                upkeep.time_passed(sa, now, self._usage)
-                self._carrier.run(sa, session, None, now, effects)
+            self._rounds.time_passed(now, effects)
             for id, reason in self.map.due(now):
                 effects += self._close(id, reason, now)
             effects += self.datagrams.time_passed(now)
             effects += self._origination.time_passed(now)
         return effects
 
-    def _usage(self, spi_in: bytes) -> tuple[int, int]:
-        live = self.tables.children.get(spi_in)
-        return (0, 0) if live is None else (live.esp.used_octets, live.esp.used_packets)
-
     def next_deadline(self, now: float) -> float | None:
         """Return when :meth:`time_passed` should be called next, or ``None``."""
         with self._control_lock:
-            times = [
-                upkeep.next_deadline(sa, now) for sa, _ in self.tables.ike_sas.values()
-            ]
-            times += [self.map.next_deadline(), self.datagrams.next_deadline(now)]
-            times.append(self._origination.next_deadline(now))
-            if self._is_volume_limited():
-                times.append(now + USAGE_TICK_SECONDS)
+            times = (
+                self._rounds.next_deadline(now),
+                self.map.next_deadline(),
+                self.datagrams.next_deadline(now),
+                self._origination.next_deadline(now),
+            )
             return min((t for t in times if t is not None), default=None)
-
-    def _is_volume_limited(self) -> bool:
-        return bool(self.tables.children) and any(
-            child.lifetime.octets is not None or child.lifetime.packets is not None
-            for policy in self.context.policy.variants
-            for child in policy.children
-        )
 
     # --- wishes -----------------------------------------------------------------------
 
@@ -379,7 +364,7 @@ class Endpoint:
                 for child in list(sa.children.values()):
                     if child.policy.name == name:
                         upkeep.rekey_child(sa, child)
-                upkeep.time_passed(sa, now, self._usage)
+                upkeep.time_passed(sa, now, self._rounds.usage)
                 self._carrier.run(sa, session, None, now, effects)
         return effects
 
@@ -391,7 +376,7 @@ class Endpoint:
                 sa = session.ike
                 if sa is not None and sa.is_usable and not sa.is_wanted(RekeyIkeSa):
                     sa.want(RekeyIkeSa())
-                    upkeep.time_passed(sa, now, self._usage)
+                    upkeep.time_passed(sa, now, self._rounds.usage)
                     self._carrier.run(sa, session, None, now, effects)
         return effects
 
@@ -408,7 +393,7 @@ class Endpoint:
                 if sa.is_usable and session.carrier is not None:
                     sa.tasks.clear()
                     sa.want(DeleteIkeSa("deleted by us"))
-                    upkeep.time_passed(sa, now, self._usage)
+                    upkeep.time_passed(sa, now, self._rounds.usage)
                 else:
                     sa.close("deleted by us", is_local_wish=True)
                 self._carrier.run(sa, session, None, now, effects)

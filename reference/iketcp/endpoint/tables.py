@@ -105,6 +105,7 @@ class IkeSession(Session):
         for sa in self.ike_sas:
             sa.has_connection = True
             sa.fragment_size = fragment_size
+            sa.stir()
 
     def awaits(self, spi_in: bytes) -> bool:
         """Tell whether a request of ours under way asks for a Child SA with this SPI.

@@ -52,6 +52,9 @@ class IkeContext:
         self.entropy = entropy
         self.date = date
         self.cookies = CookieJar(entropy)
+        self.stirred: dict[bytes, None] = {}
+        """Our SPIs of IKE SAs that something has happened to since what time asks of
+        them was looked at last; whoever looks takes them out."""
         pools = [each.pool for each in (policy, *policy.connections)]
         self._pools = {
             pool.networks: AddressPool(pool.networks, pool.dns_servers)

@@ -284,6 +284,11 @@ class IkeSa:
     def emit(self, output: Output) -> None:
         """Leave an output for the endpoint."""
         self.outputs.append(output)
+        self.stir()
+
+    def stir(self) -> None:
+        """Have somebody look soon at what time asks of it now."""
+        self.context.stirred[self.spi_local] = None
 
     def take_outputs(self) -> list[Output]:
         """Hand all outputs over."""
@@ -327,6 +332,7 @@ class IkeSa:
         if self.heir is not None:
             # deleted by the peer, who has the heir, or out of patience. RFC 7296 §2.8
             self.heir.is_known_to_peer = True
+            self.heir.stir()
         self.local_init_message = self.remote_init_message = b""
         self.end_eap()
         self.request_fragments.clear()
@@ -446,6 +452,7 @@ class IkeSa:
             self.tasks.appendleft(task)
         else:
             self.tasks.append(task)
+        self.stir()
 
     def is_waiting(self, kind: type[Exchange]) -> bool:
         """Tell whether an exchange of ``kind`` waits its turn."""
