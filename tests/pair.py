@@ -25,6 +25,7 @@ from iketcp.effects import (
 )
 from iketcp.endpoint import Endpoint
 from iketcp.environment import ScriptedEntropy, no_date
+from iketcp.ike import upkeep
 from iketcp.ike.header import Header
 from iketcp.ike.identity import Identity
 from iketcp.ike.keywords import parse_esp_proposal, parse_ike_proposal
@@ -147,6 +148,18 @@ class Side:
         return str(self.traces("ike-sa-closed")[-1]["reason"])
 
 
+def check_nothing_is_overlooked(endpoint: Endpoint, now: float) -> None:
+    """Whoever asks everybody hears of nothing that is due before the endpoint says."""
+    appointed = endpoint.next_deadline(now)
+    held = endpoint.tables.ike_sas.values()
+    deadlines = [upkeep.next_deadline(sa, now) for sa, _ in held]
+    connections = endpoint.map.connections.values()
+    ends = [d for d in map(endpoint.map.deadline_of, connections) if d is not None]
+    deadlines += [end.at for end in ends]
+    first = min((d for d in deadlines if d is not None), default=None)
+    assert first is None or (appointed is not None and appointed <= first)
+
+
 class Pair:
     """A west endpoint (TCP Originator) and an east endpoint on a scripted wire.
 
@@ -198,6 +211,7 @@ class Pair:
     def run(self, name: str, effects: Iterable[Effect]) -> None:
         """Carry effects of one side out."""
         side = self.side(name)
+        check_nothing_is_overlooked(side.endpoint, self.now)
         for effect in effects:
             side.effects.append(effect)
             if isinstance(effect, Transmit):

@@ -49,7 +49,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("1 EAP", ("eap",)),
     ("2 behaviour of IKE and of ESP", ("ike", "esp")),
     ("2 effects", ("effects",)),
-    ("3 mapping", ("half_open", "mapping")),
+    ("3 mapping", ("agenda", "half_open", "mapping")),
     ("4 endpoint", ("endpoint",)),
     ("4 relay", ("relay",)),
     ("5 sockets and devices", ("net",)),
@@ -103,6 +103,7 @@ OWN_LIBRARIES = {"offload": ("numpy",), "esp.alike": ("numpy",)}
 
 # Floors that are ours by design and come from no section of any RFC.
 WITHOUT_SOURCE = {
+    "agenda",
     "environment",
     "effects",
     "offload",

@@ -11,7 +11,7 @@ from __future__ import annotations
 import heapq
 from typing import Generic, TypeVar
 
-K = TypeVar("K", bytes, int)
+K = TypeVar("K", bound=bytes | int)
 
 FEW = 64
 """Choice: so many old places are not worth sweeping."""

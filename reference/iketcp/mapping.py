@@ -62,9 +62,10 @@ Source: RFC 9329 §10
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from iketcp.agenda import Agenda
 from iketcp.effects import ConnectionId
 from iketcp.half_open import HalfOpen
 
@@ -115,6 +116,10 @@ class Session:
     through every rekey, by either side [9329-1.2-originator]."""
     current: ConnectionId | None = None
     """Where we send, and nowhere else [9329-6.1-send-one]."""
+    connections: dict[ConnectionId, Connection] = field(
+        default_factory=dict, repr=False
+    )
+    """Those that are open and carry it: one, or two around a reconnection."""
     reconnects: int = 0
     """Attempts since a connection last worked for a while."""
     has_ended: bool = False
@@ -181,6 +186,7 @@ class ConnectionMap:
             policy.half_open_limit, policy.half_open_address_limit
         )
         """Accepted connections without a valid message."""
+        self._agenda: Agenda[ConnectionId] = Agenda()
 
     # --- ¶ 1: a connection ------------------------------------------------------------
 
@@ -205,6 +211,7 @@ class ConnectionMap:
             connection.deadline = Deadline(at, "no valid message in time")
             self.half_open.add(address)
         self.connections[id] = connection
+        self._appoint(connection)
         return connection
 
     # --- ¶ 2: DELETE ------------------------------------------------------------------
@@ -225,14 +232,15 @@ class ConnectionMap:
         session.current = None
         session.has_ended = True
         to_close = []
-        for connection in self._connections_of(session):
-            connection.session = None
+        for connection in list(session.connections.values()):
+            self._put_on(None, connection)
             if connection.is_tcp_originator:
                 to_close.append(connection.id)  # [9329-6.1-close]
             else:
                 # [9329-6.1-linger]
                 at = now + self.policy.linger_seconds
                 connection.deadline = Deadline(at, "its session is deleted")
+            self._appoint(connection)
         return to_close
 
     # --- ¶ 3: an unexpected end -------------------------------------------------------
@@ -253,17 +261,23 @@ class ConnectionMap:
         Source: RFC 9329 §6.1
         """
         connection = self.connections.pop(id)
+        self._agenda.put(id, None)
         has_worked = not connection.is_half_open
         deadline = connection.deadline
         self._leave_half_open(connection, deadline is not None and deadline.at <= now)
         session = connection.session
-        if session is None or session.current != id:
+        if session is None:
+            return None
+        session.connections.pop(id, None)
+        if session.current != id:
             return None
         if has_worked and now - connection.opened_at >= self.policy.reconnect_seconds:
             session.reconnects = 0
-        others = self._connections_of(session)
+        others = session.connections.values()
         last = max(others, key=lambda other: other.last_valid, default=None)
         session.current = None if last is None else last.id  # [9329-6.1-last-valid]
+        for other in others:
+            self._appoint(other)
         return session if last is None else None
 
     def reconnect_delay(self, session: Session) -> float:
@@ -357,8 +371,10 @@ class ConnectionMap:
         Source: RFC 9329 §6.1
         """
         before, session.current = session.current, connection.id
-        connection.session = session
+        self._put_on(session, connection)
         connection.deadline = None
+        for each in session.connections.values():
+            self._appoint(each)
         return before
 
     # --- ¶ 10, ¶ 11: the last valid message -------------------------------------------
@@ -382,9 +398,10 @@ class ConnectionMap:
         if session.has_ended or connection.id not in self.connections:
             return False  # between check and lock another thread ended one of them
         self._leave_half_open(connection)
-        connection.session = session
+        self._put_on(session, connection)
         connection.deadline = None
         self.heard_at_home(connection, now)
+        self._appoint(connection)
         if session.is_tcp_originator:
             return False  # it sends where it connected last [9329-6.1-one]
         if session.current == connection.id:
@@ -393,6 +410,8 @@ class ConnectionMap:
             # the old one stays open, and is listened to [9329-6.1-both]
             self.connections[session.current].replaced_at = now
         session.current = connection.id  # [9329-6.1-last-valid]
+        for each in session.connections.values():
+            self._appoint(each)
         return True
 
     def heard_at_home(self, connection: Connection, now: float) -> None:
@@ -427,16 +446,24 @@ class ConnectionMap:
     def due(self, now: float) -> list[tuple[ConnectionId, str]]:
         """Return the connections to close by now, each with the reason."""
         closing = []
-        for connection in self.connections.values():
+        for id in self._agenda.take(now):
+            connection = self.connections[id]
             deadline = self.deadline_of(connection)
             if deadline is not None and deadline.at <= now:
-                closing.append((connection.id, deadline.reason))
+                closing.append((id, deadline.reason))
+            self._appoint(connection)
         return closing
 
     def next_deadline(self) -> float | None:
         """Return when :meth:`due` has something next, or ``None``."""
-        deadlines = map(self.deadline_of, self.connections.values())
-        return min((d.at for d in deadlines if d is not None), default=None)
+        while (first := self._agenda.first()) is not None:
+            at, id = first
+            deadline = self.deadline_of(self.connections[id])
+            if deadline is not None and deadline.at == at:
+                return at
+            # a valid message has moved it, and told nobody: see `heard_at_home`
+            self._appoint(self.connections[id])
+        return None
 
     # --- §6.3: cookies ----------------------------------------------------------------
 
@@ -452,6 +479,7 @@ class ConnectionMap:
         if connection.deadline is None or connection.deadline.reason != NO_COOKIE:
             at = now + self.policy.cookie_seconds
             connection.deadline = Deadline(at, NO_COOKIE)
+            self._appoint(connection)
 
     # --- helpers ----------------------------------------------------------------------
 
@@ -463,6 +491,15 @@ class ConnectionMap:
             self.half_open.remove(connection.address, is_timed_out)
         connection.is_half_open = False
 
-    def _connections_of(self, session: Session) -> list[Connection]:
-        """Every open connection of a session: one, or two around a reconnection."""
-        return [c for c in self.connections.values() if c.session is session]
+    def _put_on(self, session: Session | None, connection: Connection) -> None:
+        """Let a connection carry a session, and no other; ``None``: none at all."""
+        if connection.session is not None:
+            connection.session.connections.pop(connection.id, None)
+        connection.session = session
+        if session is not None:
+            session.connections[connection.id] = connection
+
+    def _appoint(self, connection: Connection) -> None:
+        """Have a connection found by :meth:`due` when its deadline has come."""
+        deadline = self.deadline_of(connection)
+        self._agenda.put(connection.id, None if deadline is None else deadline.at)
