@@ -151,6 +151,8 @@ class OutputCarrier:
             Where the effects go, in order.
         """
         sa.stir()
+        if session.udp_path is not None and sa.nat.is_local_behind_nat:
+            self._tables.behind_nat[session] = None
         for output in sa.take_outputs():
             match output:
                 case outputs.SendMessage():
@@ -351,6 +353,7 @@ class OutputCarrier:
             return
         session.ike = None
         self._tables.forget_peer(session)
+        self._tables.behind_nat.pop(session, None)
         is_timed_out = sa.state_deadline is not None and now >= sa.state_deadline
         self._tables.end_half_open(session, is_timed_out)
         session.was_unheard = output.is_unheard

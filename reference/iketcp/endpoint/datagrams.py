@@ -154,7 +154,7 @@ class Datagrams:
         """Sessions that keep a NAT mapping alive. Source: RFC 7296 §2.23."""
         return [
             session
-            for session in self._tables.sessions()
+            for session in self._tables.behind_nat
             if session.udp_path is not None
             and session.udp_path.is_encapsulated
             and session.ike is not None

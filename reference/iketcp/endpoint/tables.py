@@ -188,6 +188,8 @@ class Tables:
     settled: dict[bytes, None] = field(default_factory=dict)
     """Digests of IKE_SA_INIT requests that led to an IKE SA: over UDP one may come once
     more. Source: RFC 7296 §2.1"""
+    behind_nat: dict[IkeSession, None] = field(default_factory=dict)
+    """Sessions over UDP that found a NAT before us. Source: RFC 7296 §2.23"""
     farewells: dict[bytes, SendMessage] = field(default_factory=dict)
     """Over UDP, by the digest of a request: the last answer of an IKE SA that is gone,
     for that may be lost, too. Source: RFC 7296 §2.1"""

@@ -441,8 +441,9 @@ class Peer(ABC):
         """Thread body: wake when the endpoint has something due."""
         while not self._stop.is_set():
             now = self.clock.now()
-            udp = () if self.datagrams is None else (self.datagrams.sockets,)
-            self.rates.sample(now, (*self.connections.values(), *udp))
+            if self.rates.is_due(now):
+                udp = () if self.datagrams is None else (self.datagrams.sockets,)
+                self.rates.sample(now, (*self.connections.values(), *udp))
             deadline = self.endpoint.next_deadline(now)
             pause = 1.0 if deadline is None else min(1.0, max(0.0, deadline - now))
             if self._timer_wake.wait(pause):

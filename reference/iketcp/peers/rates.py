@@ -49,12 +49,15 @@ class Rates:
             self._ended_in += connection.octets_in
             self._ended_out += connection.octets_out
 
+    def is_due(self, now: float) -> bool:
+        """Tell whether the last sample was taken a while ago."""
+        with self._lock:
+            return not self._samples or now - self._samples[-1].at >= SAMPLE_SECONDS
+
     def sample(self, now: float, connections: Iterable[Counted]) -> None:
-        """Note the counters; called about once a second."""
+        """Note the counters; called about once a second, by one thread."""
         live = list(connections)
         with self._lock:
-            if self._samples and now - self._samples[-1].at < SAMPLE_SECONDS:
-                return
             sample = _Sample(
                 now,
                 self._ended_in + sum(c.octets_in for c in live),

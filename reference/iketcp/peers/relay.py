@@ -234,7 +234,9 @@ class Relay(ABC):
     def _run_timer(self) -> None:
         """Thread body: close what is overdue, and note rates."""
         while not self._stop.wait(TICK_SECONDS):
-            self.rates.sample(self.clock.now(), list(self.connections.values()))
+            now = self.clock.now()
+            if self.rates.is_due(now):
+                self.rates.sample(now, list(self.connections.values()))
             self.act(self.core.time_passed)
 
     def _run_connection(self, id: ConnectionId, converse: Callable[[], str]) -> None:

@@ -16,6 +16,9 @@ from collections.abc import Callable
 
 from iketcp.errors import EnvironmentProblem
 
+FEW = 16
+"""Choice: so many threads that have ended may be remembered in any case."""
+
 
 class ThreadGroup:
     """Threads that are told of when they fail, and joined when they should end.
@@ -30,6 +33,7 @@ class ThreadGroup:
         self._on_surprise = on_surprise
         self._lock = threading.Lock()
         self._threads: list[threading.Thread] = []
+        self._looked_through_at = FEW
 
     def spawn(self, name: str, body: Callable[[], None]) -> None:
         """Start a thread, and forget those that have ended.
@@ -43,12 +47,18 @@ class ThreadGroup:
             target=self._run, args=(name, body), name=f"iketcp-{name}", daemon=True
         )
         with self._lock:
-            self._threads = [t for t in self._threads if t.is_alive()]
+            self._forget_the_dead()
             try:
                 thread.start()
             except RuntimeError as error:
                 raise EnvironmentProblem(f"cannot start a thread: {error}") from error
             self._threads.append(thread)
+
+    def _forget_the_dead(self) -> None:
+        """Look through the list when it has doubled since the last time."""
+        if len(self._threads) >= self._looked_through_at:
+            self._threads = [t for t in self._threads if t.is_alive()]
+            self._looked_through_at = 2 * len(self._threads) + FEW
 
     def _run(self, name: str, body: Callable[[], None]) -> None:
         try:
