@@ -519,7 +519,7 @@ def with_pad_length(pair: Pair, name: str, message_id: int) -> bytes:
     """Make a fragment whose Pad Length is more than there is."""
     protection = pair.ike(name).protection
     assert protection is not None
-    sealing = protection._sealing
+    sealing = protection._spec.new(*protection._seals_with)
     head = pair.ike(name).header(INFORMATIONAL, message_id, is_response=False)
     body_size = 8 + 1 + 16
     length = 28 + 8 + body_size

@@ -6,7 +6,13 @@ import pytest
 
 from iketcp.effects import ConnectionId
 from iketcp.half_open import HalfOpen
-from iketcp.mapping import Connection, ConnectionMap, MappingPolicy, Session
+from iketcp.mapping import (
+    Connection,
+    ConnectionMap,
+    Deadline,
+    MappingPolicy,
+    Session,
+)
 from iketcp.stream import MAX_MESSAGE
 
 A, B, C = ConnectionId(1), ConnectionId(2), ConnectionId(3)
@@ -466,6 +472,42 @@ def test_a_replaced_connection_closes_when_it_is_idle(
     assert connections.next_deadline() == 32.0
     assert connections.due(31.9) == []
     assert connections.due(32.0) == [(A, "replaced and idle")]
+
+
+def test_what_was_read_just_before_it_was_replaced_keeps_it_open_as_long(
+    connections: ConnectionMap, session: Session
+) -> None:
+    """[9329-6.1-extraneous] counts from the last message, whoever was told of it."""
+    connection = carrying(connections, session, A, now=1.0)
+    carrying(connections, session, B, now=2.0)
+    connections.heard_at_home(connection, 3.0)
+    assert connections.due(32.0) == []
+    connections.heard_at_home(connection, 4.0)
+    assert connections.next_deadline() == 34.0
+    assert connections.due(34.0) == [(A, "replaced and idle")]
+
+
+def test_many_connections_are_not_asked_for_one(
+    connections: ConnectionMap, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has a thousand looks at those that are due."""
+    asked: list[Connection] = []
+    deadline_of = ConnectionMap.deadline_of
+
+    def counted(self: ConnectionMap, connection: Connection) -> Deadline | None:
+        asked.append(connection)
+        return deadline_of(self, connection)
+
+    for number in range(1000):
+        one = Session(is_tcp_originator=False)
+        carrying(connections, one, ConnectionId(number), now=1.0)
+    for number in range(1000, 1004):
+        accepted(connections, ConnectionId(number), now=2.0)
+    monkeypatch.setattr(ConnectionMap, "deadline_of", counted)
+    assert connections.next_deadline() == 12.0
+    assert len(connections.due(12.0)) == 4
+    connections.lost(ConnectionId(7), 12.0)
+    assert len(asked) <= 9
 
 
 def test_less_than_a_second_is_not_never(session: Session) -> None:

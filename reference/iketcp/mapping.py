@@ -266,18 +266,16 @@ class ConnectionMap:
         deadline = connection.deadline
         self._leave_half_open(connection, deadline is not None and deadline.at <= now)
         session = connection.session
-        if session is None:
-            return None
-        session.connections.pop(id, None)
-        if session.current != id:
+        if session is not None:
+            session.connections.pop(id, None)
+        if session is None or session.current != id:
             return None
         if has_worked and now - connection.opened_at >= self.policy.reconnect_seconds:
             session.reconnects = 0
         others = session.connections.values()
         last = max(others, key=lambda other: other.last_valid, default=None)
         session.current = None if last is None else last.id  # [9329-6.1-last-valid]
-        for other in others:
-            self._appoint(other)
+        self._appoint(*others)
         return session if last is None else None
 
     def reconnect_delay(self, session: Session) -> float:
@@ -373,8 +371,7 @@ class ConnectionMap:
         before, session.current = session.current, connection.id
         self._put_on(session, connection)
         connection.deadline = None
-        for each in session.connections.values():
-            self._appoint(each)
+        self._appoint(*session.connections.values())
         return before
 
     # --- ¶ 10, ¶ 11: the last valid message -------------------------------------------
@@ -410,8 +407,7 @@ class ConnectionMap:
             # the old one stays open, and is listened to [9329-6.1-both]
             self.connections[session.current].replaced_at = now
         session.current = connection.id  # [9329-6.1-last-valid]
-        for each in session.connections.values():
-            self._appoint(each)
+        self._appoint(*session.connections.values())
         return True
 
     def heard_at_home(self, connection: Connection, now: float) -> None:
@@ -447,8 +443,7 @@ class ConnectionMap:
         """Return the connections to close by now, each with the reason."""
         closing = []
         for id in self._agenda.take(now):
-            connection = self.connections[id]
-            deadline = self.deadline_of(connection)
+            deadline = self.deadline_of(connection := self.connections[id])
             if deadline is not None and deadline.at <= now:
                 closing.append((id, deadline.reason))
             self._appoint(connection)
@@ -457,12 +452,10 @@ class ConnectionMap:
     def next_deadline(self) -> float | None:
         """Return when :meth:`due` has something next, or ``None``."""
         while (first := self._agenda.first()) is not None:
-            at, id = first
-            deadline = self.deadline_of(self.connections[id])
-            if deadline is not None and deadline.at == at:
-                return at
-            # a valid message has moved it, and told nobody: see `heard_at_home`
-            self._appoint(self.connections[id])
+            deadline = self.deadline_of(connection := self.connections[first[1]])
+            if deadline is not None and deadline.at == first[0]:
+                return deadline.at
+            self._appoint(connection)  # `heard_at_home` has moved it, and said nothing
         return None
 
     # --- §6.3: cookies ----------------------------------------------------------------
@@ -499,7 +492,8 @@ class ConnectionMap:
         if session is not None:
             session.connections[connection.id] = connection
 
-    def _appoint(self, connection: Connection) -> None:
-        """Have a connection found by :meth:`due` when its deadline has come."""
-        deadline = self.deadline_of(connection)
-        self._agenda.put(connection.id, None if deadline is None else deadline.at)
+    def _appoint(self, *connections: Connection) -> None:
+        """Have connections found by :meth:`due` when their deadlines have come."""
+        for connection in connections:
+            deadline = self.deadline_of(connection)
+            self._agenda.put(connection.id, None if deadline is None else deadline.at)

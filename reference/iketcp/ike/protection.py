@@ -47,14 +47,15 @@ class IkeProtection:
         is_original_initiator: bool,
         entropy: Entropy,
     ) -> None:
-        spec = suite.cipher
-        initiator = spec.new(keys.sk_ei, keys.sk_ai)
-        responder = spec.new(keys.sk_er, keys.sk_ar)
+        initiator = keys.sk_ei, keys.sk_ai
+        responder = keys.sk_er, keys.sk_ar
+        # Only the keys are kept, and a cipher is made for each message: an IKE SA is
+        # silent nearly all its life, and a cipher takes as much room as ten keys.
         if is_original_initiator:
-            self._sealing, self._opening = initiator, responder
+            self._seals_with, self._opens_with = initiator, responder
         else:
-            self._sealing, self._opening = responder, initiator
-        self._spec = spec
+            self._seals_with, self._opens_with = responder, initiator
+        self._spec = suite.cipher
         self._entropy = entropy
         self._sealed = 0
 
@@ -141,7 +142,8 @@ class IkeProtection:
         associated = header.with_chain(first, HEADER_SIZE + len(chain)).encode()
         associated += chain[:-body_size]
         iv = self._next_iv()
-        return associated + iv + self._sealing.seal(iv, plaintext, associated)
+        cipher = self._spec.new(*self._seals_with)
+        return associated + iv + cipher.seal(iv, plaintext, associated)
 
     def sealed_size(self, content_size: int) -> int:
         """Return the size of an Encrypted payload's body, in octets, by its content's.
@@ -212,7 +214,8 @@ class IkeProtection:
             raise IntegrityError(f"Encrypted payload of {len(body)} octets")
         associated = octets[: len(octets) - len(body)]
         iv, sealed = body[: spec.iv_size], body[spec.iv_size :]
-        plaintext = self._opening.open(iv, sealed, associated)
+        cipher = spec.new(*self._opens_with)
+        plaintext = cipher.open(iv, sealed, associated)
         size = len(plaintext) - 1 - plaintext[-1]
         if size < 0:
             raise MalformedMessageError(
