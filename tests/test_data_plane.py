@@ -9,6 +9,7 @@ from iketcp.endpoint.data_plane import SMALLEST_IPV6_MTU
 from iketcp.esp.mtu import inner_mtu
 from iketcp.esp.packet import packet_size
 from iketcp.ike.policy import IkePolicy
+from iketcp.offload.rows import PacketRows
 from iketcp.stream import MAX_MESSAGE, MessageKind
 from pair import EAST, WEST, child_policy, ike_policy, ipv4_packet
 from scenarios import Stage, ipv6_packet, to_east, to_west
@@ -49,6 +50,39 @@ def test_a_batch_is_one_transmit_that_may_be_dropped() -> None:
     stage.run(WEST, effects)
     stage.settle()
     assert stage.east.delivered == packets
+
+
+@pytest.mark.parametrize("size", [40, 1300])
+def test_rows_go_through_as_the_same_packets_do(size: int) -> None:
+    """What the device cut is sealed together, and what was sealed so opened so."""
+    stage = Stage()
+    stage.up()
+    packets = [to_east(bytes([n]) * size) for n in range(40)]
+    effects = stage.west.endpoint.inner_packets(PacketRows.of(packets))
+    (transmit,) = effects
+    assert isinstance(transmit, Transmit)
+    stage.run(WEST, effects)
+    stage.settle()
+    assert stage.east.delivered == packets
+
+
+def test_rows_without_a_way_are_dropped_and_counted() -> None:
+    """No Child SA takes them; they are too large; there is no connection."""
+    stage = Stage()
+    id = stage.up()
+    stranger = PacketRows.of([ipv4_packet("10.0.1.1", "192.0.2.9")] * 9)
+    assert stage.west.endpoint.inner_packets(stranger) == []
+    large = PacketRows.of([to_east(bytes(60000))] * 3)
+    (answer,) = stage.west.endpoint.inner_packets(large)
+    assert isinstance(answer, DeliverInner)
+    stage.break_connection(id)
+    rows = PacketRows.of([to_east()] * 9)
+    assert stage.west.endpoint.inner_packets(rows) == []
+    assert stage.dropped(WEST) == {
+        "no Child SA for an inner packet": 9,
+        "larger than the inner MTU": 3,
+        "no connection": 9,
+    }
 
 
 def test_what_no_child_sa_takes_is_dropped() -> None:

@@ -1,8 +1,9 @@
-"""Packets opened together: the same as one by one, whatever is among them."""
+"""Packets sealed and opened together: as one by one, whatever is among them."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
+from itertools import chain
 
 import pytest
 from hypothesis import given
@@ -22,12 +23,15 @@ from esp_support import (
 from iketcp.child_sa import ChildSaParameters, TransportAddresses
 from iketcp.crypto.suite import Suite
 from iketcp.environment import ScriptedEntropy
-from iketcp.esp import child_sa
+from iketcp.errors import SequenceExhaustedError
+from iketcp.esp import alike, child_sa
+from iketcp.esp.alike import are_many
 from iketcp.esp.child_sa import ChildSa, OpenedBatch
+from iketcp.offload.rows import PacketRows
+from iketcp.stream import EspFrames, StreamDecoder, frame_esp_batch, frame_esp_runs
 
 COUNT = 12
 TCP = 6
-ENDLESS = 1 << 30
 
 
 def udp4(number: int, size: int = 40) -> bytes:
@@ -52,17 +56,22 @@ def state_of(child: ChildSa) -> tuple[object, ...]:
     )
 
 
+def never(*_: object) -> bool:
+    return False
+
+
 def open_both_ways(
     side: ChildSaParameters, batches: list[list[bytes]], top: int = 0
 ) -> list[OpenedBatch]:
     """Open batches together and one by one; the same comes out and is left behind."""
     found = []
-    for many in (child_sa.MANY, ENDLESS):
+    for is_together in (True, False):
         _, there = pair(side)
         if top:
             there.resume_at(0, top)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(child_sa, "MANY", many)
+            if not is_together:
+                patch.setattr(child_sa, "are_many", never)
             opened = [there.open_batch(batch) for batch in batches]
         found.append((opened, state_of(there)))
     assert found[0] == found[1]
@@ -72,7 +81,7 @@ def open_both_ways(
 def are_opened_together(side: ChildSaParameters, batch: list[bytes]) -> bool:
     """Whether none of the packets takes the plain path."""
     _, there = pair(side)
-    return len(there._inbound.open_alike(batch)) == len(batch)
+    return there._inbound.open_alike(batch) is not None
 
 
 @pytest.mark.parametrize("version", [4, 6])
@@ -260,8 +269,169 @@ def test_transport_mode_takes_the_plain_path() -> None:
         ScriptedEntropy("there"),
     )
     sealed = here.seal_batch([udp4(n) for n in range(COUNT)])
-    assert there._inbound.open_alike(sealed) == []
+    assert there._inbound.open_alike(sealed) is None
     assert len(there.open_batch(sealed).packets) == COUNT
+
+
+# --- sealing ----------------------------------------------------------------------
+
+
+def outbound_state(child: ChildSa) -> tuple[object, ...]:
+    """All that sealing packets changes."""
+    outbound, counters = child._outbound, child.counters
+    return (
+        (outbound.sequence, outbound.octets),
+        (counters.packets_out, counters.octets_out),
+        dict(counters.dropped_out),
+    )
+
+
+def seal_both_ways(
+    side: ChildSaParameters, batches: list[list[bytes]], last_sent: int = 0
+) -> list[list[bytes]]:
+    """Seal batches together, as rows and one by one: the same octets, the same left."""
+    found = []
+    for kind in ("together", "rows", "one by one"):
+        here, _ = pair(side)
+        here.resume_at(last_sent, 0)
+        with pytest.MonkeyPatch.context() as patch:
+            if kind == "one by one":
+                patch.setattr(child_sa, "are_many", never)
+            sealed = []
+            for batch in batches:
+                packets = PacketRows.of(batch) if kind == "rows" else batch
+                try:
+                    runs = here.seal_runs(packets)
+                except SequenceExhaustedError:
+                    runs = []
+                assert all(runs)
+                assert frame_esp_runs(runs) == frame_esp_batch(chain(*runs))
+                sealed.append(list(chain(*runs)))
+        found.append((sealed, outbound_state(here)))
+    assert found[0] == found[1] == found[2]
+    return found[0][0]
+
+
+def are_sealed_together(side: ChildSaParameters, batch: list[bytes]) -> bool:
+    """Whether none of the packets takes the plain path."""
+    here, _ = pair(side)
+    return here._outbound.seal_alike(PacketRows.of(batch)) is not None
+
+
+@pytest.mark.parametrize("size", [40, 41, 42, 43])
+@pytest.mark.parametrize("version", [4, 6])
+@pytest.mark.parametrize("suite", ALL_SUITES, ids=Suite.describe)
+def test_sealed_packets_are_those_of_the_plain_path(
+    suite: Suite, version: int, size: int
+) -> None:
+    """With every cipher and every Pad Length, octet by octet."""
+    side = parameters(suite)
+    batch = [MAKERS[version](n, size) for n in range(COUNT)]
+    seal_both_ways(side, [batch, batch[:8], batch])
+    assert are_sealed_together(side, batch) == suite.cipher.is_aead
+
+
+@pytest.mark.parametrize("suite", [GCM, GCM_ESN], ids=Suite.describe)
+@pytest.mark.parametrize("count", [186, 187, 188, 600])
+def test_more_packets_than_there_is_room_for(suite: Suite, count: int) -> None:
+    """The memory is filled several times over; sealed, and opened again."""
+    side = parameters(suite)
+    packets = [udp4(n & 0xFF, 1344) for n in range(count)]
+    (sealed,) = seal_both_ways(side, [packets])
+    (opened,) = open_both_ways(side, [sealed])
+    assert opened.packets == packets
+
+
+def test_one_large_packet_is_a_row_too() -> None:
+    side = parameters()
+    packets = [udp4(1, 60000)]
+    assert are_many(1, len(packets[0]))
+    (sealed,) = seal_both_ways(side, [packets])
+    (opened,) = open_both_ways(side, [sealed])
+    assert opened.packets == packets
+
+
+@pytest.mark.parametrize("suite", [GCM, GCM_ESN], ids=Suite.describe)
+@pytest.mark.parametrize("left", [0, 3, 11, 12, 20])
+def test_numbers_that_end_while_sealing(suite: Suite, left: int) -> None:
+    """As many packets as there are numbers left, of 32 bits and of 64."""
+    last = (1 << (64 if suite.esn else 32)) - 1
+    batch = [udp4(n) for n in range(COUNT)]
+    sealed = seal_both_ways(parameters(suite), [batch], last - left)
+    assert len(sealed[0]) == min(left, COUNT)
+
+
+def test_numbers_of_32_bits_go_on_under_esn() -> None:
+    batch = [udp4(n) for n in range(COUNT)]
+    seal_both_ways(parameters(GCM_ESN), [batch], (1 << 32) - 5)
+
+
+ODD_ROWS = {
+    "both versions": ([udp4(1, 52)] + [tcp6(1, 32)] * 11, False),
+    "no version that there is": ([b"\x15" + bytes(59)] * COUNT, False),
+    "too large for a frame": ([bytes([0x45]) + bytes(65500)], False),
+    "the largest in a frame": ([bytes([0x45]) + bytes(65496)], True),
+}
+
+
+@pytest.mark.parametrize("name", ODD_ROWS)
+def test_odd_packets_are_not_sealed_together(name: str) -> None:
+    batch, is_together = ODD_ROWS[name]
+    assert are_sealed_together(parameters(), batch) == is_together
+    if batch[0][0] != 0x45 or is_together:
+        seal_both_ways(parameters(), [batch])
+
+
+def test_packets_shorter_than_tfc_padding_are_sealed_one_by_one() -> None:
+    batch = [udp4(n) for n in range(COUNT)]
+    for pad_to, is_together in ((600, False), (len(batch[0]), True)):
+        side = parameters(tfc_pad_to=pad_to)
+        assert are_sealed_together(side, batch) == is_together
+        seal_both_ways(side, [batch])
+
+
+def test_salt_does_not_outlive_the_batch() -> None:
+    """What is kept to be used again holds no keying material."""
+    here, there = pair(parameters())
+    there.open_batch(here.seal_batch([udp4(n) for n in range(COUNT)]))
+    assert alike._free
+    assert not any(workspace.nonces[:, :4].any() for workspace in alike._free)
+
+
+def test_memory_is_used_again_and_bounded() -> None:
+    here, _ = pair(parameters())
+    for size in range(100, 140):
+        here.seal_batch([udp4(n, size) for n in range(COUNT)])
+    kept = list(alike._free)
+    assert len(kept) <= alike._WORKSPACES_KEPT
+    here.seal_batch([udp4(n, 139) for n in range(COUNT)])
+    assert set(map(id, kept)) == set(map(id, alike._free))
+
+
+def test_nothing_is_sealed_after_the_keys_are_gone() -> None:
+    here, _ = pair(parameters())
+    here.forget_keys()
+    assert here.seal_batch([udp4(n) for n in range(COUNT)]) == []
+    assert here.counters.dropped_out["no_sa"] == COUNT
+
+
+# --- frames of a stream -----------------------------------------------------------
+
+
+def test_frames_are_opened_where_they_lie() -> None:
+    """What a decoder leaves in the stream, and what is no row."""
+    here, there = pair(parameters())
+    packets = [udp4(n) for n in range(COUNT)]
+    stream = frame_esp_batch(here.seal_batch(packets + packets[:2]))
+    (found,) = StreamDecoder(expects_prefix=False).feed_runs(b"" + stream)
+    run = found[1]
+    assert isinstance(run, EspFrames)
+    assert there.open_batch(run[:2]).packets == packets[:2]
+    few = EspFrames(run.octets, 2 * run.length, run.length, 3)
+    assert there.open_batch(few).packets == packets[2:5]
+    rest = EspFrames(run.octets, 5 * run.length, run.length, len(run) - 5)
+    assert isinstance(there.open_batch(rest).packets, PacketRows)
+    assert there.open_batch(EspFrames(b"", 0, 0, 0)).packets == []
 
 
 def test_after_the_keys_are_gone() -> None:

@@ -12,9 +12,10 @@ from scapy.packet import Packet, Raw
 
 from iketcp.errors import MalformedPacketError
 from iketcp.inner import checksum
-from iketcp.offload import coalescing
+from iketcp.offload import coalescing, segmentation
 from iketcp.offload.coalescing import coalesce
-from iketcp.offload.segmentation import SMALLEST_SEGMENT, split
+from iketcp.offload.rows import PacketRows
+from iketcp.offload.segmentation import SMALLEST_SEGMENT
 from iketcp.offload.vnet_header import (
     NEEDS_CHECKSUM,
     NO_OFFLOAD,
@@ -78,6 +79,11 @@ def stream(
 def written(buffers: list[object]) -> list[bytes]:
     """What each write gives the device."""
     return [b"".join(each) for each in buffers]  # type: ignore[arg-type]
+
+
+def split(octets: bytes) -> list[bytes]:
+    """The packets in what one read of a device gave, one by one."""
+    return list(itertools.chain.from_iterable(segmentation.split(octets)))
 
 
 def cut(packets: list[bytes]) -> list[bytes]:
@@ -519,3 +525,22 @@ def test_batches_have_nothing_to_do_with_each_other() -> None:
         packets
     )
     assert list(itertools.chain(*map(cut, (packets[:2], packets[2:])))) == packets
+
+
+def test_rows_are_joined_as_the_same_packets_are() -> None:
+    """What was opened together comes as rows already."""
+    packets = stream(4, [600] * 9)
+    rows = PacketRows.of(packets)
+    assert written(coalesce(rows)) == written(coalesce(packets))
+    assert rows == packets
+    assert rows[2:4] == packets[2:4]
+    assert rows != packets[1:]
+    assert repr(rows) == "PacketRows(9 packets of 652 octets)"
+
+
+@pytest.mark.parametrize("size", [9, 1000, 64000])
+def test_rows_that_are_no_segments_are_written_one_by_one(size: int) -> None:
+    for count in (1, 9):
+        packets = [bytes(ip(4) / UDP(sport=1, dport=2) / payload(size))] * count
+        found = written(coalesce(PacketRows.of(packets)))
+        assert found == [NO_OFFLOAD + packet for packet in packets]

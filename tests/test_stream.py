@@ -18,11 +18,13 @@ from iketcp.stream import (
     MAX_MESSAGE,
     NON_ESP_MARKER,
     STREAM_PREFIX,
+    EspFrames,
     MessageKind,
     StreamDecoder,
     StreamMessage,
     frame_esp,
     frame_esp_batch,
+    frame_esp_runs,
     frame_ike,
 )
 
@@ -115,7 +117,12 @@ def test_longer_messages_are_refused() -> None:
 def test_keepalives_are_never_made() -> None:
     """The module has no way to frame a keepalive but by hand [9329-6.6-send]."""
     makers = [name for name in vars(stream) if name.startswith("frame_")]
-    assert sorted(makers) == ["frame_esp", "frame_esp_batch", "frame_ike"]
+    assert sorted(makers) == [
+        "frame_esp",
+        "frame_esp_batch",
+        "frame_esp_runs",
+        "frame_ike",
+    ]
 
 
 # --- kinds ----------------------------------------------------------------------
@@ -345,3 +352,48 @@ def test_framing_and_decoding_are_inverse(ike: bytes, esp: bytes) -> None:
     octets = frame_ike(ike) + frame_esp(esp)
     assert octets == octets_of([(MessageKind.IKE, ike), (MessageKind.ESP, esp)])
     assert decode(octets) == [(MessageKind.IKE, ike), (MessageKind.ESP, esp)]
+
+
+# --- runs ---------------------------------------------------------------------------
+
+
+def test_esp_packets_of_one_size_and_spi_stay_together() -> None:
+    """Until the size or the SPI is another; the last one may be under way."""
+    same = [b"\1\1\1\1" + bytes([n]) * 20 for n in range(5)]
+    other = b"\2\2\2\2" + bytes(20)
+    longer = b"\2\2\2\2" + bytes(21)
+    ike = bytes(4) + bytes(range(28))
+    messages = [*same, other, longer, ike, same[0], same[1]]
+    octets = frame_esp_batch(messages)
+    decoder = StreamDecoder(expects_prefix=False)
+    runs = decoder.feed_runs(octets[:-1])
+    expected = [same, [other], [longer], [ike[4:]], [same[0]]]
+    assert [list(run) for _, run in runs] == expected
+    assert [len(run) for _, run in runs] == [5, 1, 1, 1, 1]
+    assert [list(run) for _, run in decoder.feed_runs(octets[-1:])] == [[same[1]]]
+
+
+@given(st.lists(st.sampled_from([0, 1, 3, 4, 24, 25, 40]), max_size=30), st.data())
+def test_runs_are_the_messages(sizes: list[int], data: st.DataObject) -> None:
+    """Wherever the stream is cut, and whatever follows what."""
+    messages = [(b"\1\1\1\1" + bytes(40))[:size] for size in sizes]
+    octets = frame_esp_batch(messages)
+    cut = data.draw(st.integers(0, len(octets)))
+    decoder = StreamDecoder(expects_prefix=False)
+    runs = decoder.feed_runs(octets[:cut]) + decoder.feed_runs(octets[cut:])
+    assert all(run for _, run in runs)
+    assert [message for _, run in runs for message in run] == messages
+
+
+def test_frames_are_a_sequence_of_packets() -> None:
+    packets = [bytes([9, n]) + bytes(10) for n in range(6)]
+    octets = b"before" + frame_esp_batch(packets) + b"behind"
+    frames = EspFrames(octets, 6, 14, 6)
+    assert list(frames) == packets
+    assert frames[1:4] == packets[1:4]
+    assert frames[-1] == packets[-1]
+    with pytest.raises(IndexError):
+        frames[6]
+    assert frame_esp_runs([packets[:2], frames]) == frame_esp_batch(
+        packets[:2] + packets
+    )

@@ -22,10 +22,11 @@ elsewhere. How TCP cut the stream into segments never changes what comes out
 Source: RFC 9329 §3, RFC 9329 §4, RFC 9329 §6.6
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
 from struct import Struct
 from struct import error as StructError
+from typing import overload
 
 from iketcp.errors import (
     LengthTooSmallError,
@@ -50,9 +51,11 @@ MIN_IKE_MESSAGE = 28
 """Octets of an IKE header, so of the shortest IKE message. Source: RFC 7296 §3.1."""
 
 _LENGTH = Struct("!H")
-_LENGTH_SIZE = _LENGTH.size
+LENGTH_SIZE = _LENGTH.size
+"""Octets of Length, 16 bits. Source: RFC 9329 §3."""
+
 _MARKER_SIZE = len(NON_ESP_MARKER)
-_SPI_END = _LENGTH_SIZE + _MARKER_SIZE
+_SPI_END = LENGTH_SIZE + _MARKER_SIZE
 _MIN_IKE_FRAME = _MARKER_SIZE + MIN_IKE_MESSAGE
 
 
@@ -76,6 +79,57 @@ class MessageKind(Enum):
 
 StreamMessage = tuple[MessageKind, bytes]
 """A kind and the message's octets. A plain tuple, for speed: 180 fit one read."""
+
+
+class EspFrames(Sequence[bytes]):
+    """ESP packets of one size and with one SPI that follow each other in a stream.
+
+    They stay where they are; whoever wants them one by one gets each as ``bytes``,
+    without Length.
+
+    Parameters
+    ----------
+    octets : bytes
+        A piece of the stream.
+    begin : int
+        Where in it the first Length is.
+    length : int
+        What each Length says: 2 + octets of the packet.
+    count : int
+        How many there are.
+
+    Source: RFC 9329 §3.2
+    """
+
+    __slots__ = ("_count", "begin", "length", "octets")
+
+    def __init__(self, octets: bytes, begin: int, length: int, count: int) -> None:
+        self.octets = octets
+        self.begin = begin
+        self.length = length
+        self._count = count
+
+    def __len__(self) -> int:
+        return self._count
+
+    @overload
+    def __getitem__(self, at: int) -> bytes: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[bytes]: ...
+    def __getitem__(self, at: int | slice) -> bytes | list[bytes]:
+        if isinstance(at, slice):
+            return [self[one] for one in range(*at.indices(self._count))]
+        begin = self.begin + range(self._count)[at] * self.length
+        return self.octets[begin + LENGTH_SIZE : begin + self.length]
+
+    def framed(self) -> bytes:
+        """Return all of them as they stand in the stream."""
+        end = self.begin + self._count * self.length
+        return self.octets[self.begin : end]
+
+
+StreamRun = tuple[MessageKind, Sequence[bytes]]
+"""A kind and messages of it in a row; more than one only of ESP, as EspFrames."""
 
 
 def frame_ike(message: bytes) -> bytes:
@@ -110,6 +164,14 @@ def frame_esp(packet: bytes) -> bytes:
     return frame_esp_batch((packet,))
 
 
+def frame_esp_runs(runs: Iterable[Sequence[bytes]]) -> bytes:
+    """Do as :func:`frame_esp_batch`; what is framed already stays as it is."""
+    return b"".join(
+        run.framed() if isinstance(run, EspFrames) else frame_esp_batch(run)
+        for run in runs
+    )
+
+
 def frame_esp_batch(packets: Iterable[bytes]) -> bytes:
     """Put a Length before each ESP packet and join them all.
 
@@ -126,7 +188,7 @@ def frame_esp_batch(packets: Iterable[bytes]) -> bytes:
     for packet in packets:
         # Length counts itself and the message [9329-3-length].
         try:
-            append(pack(len(packet) + _LENGTH_SIZE))
+            append(pack(len(packet) + LENGTH_SIZE))
         except StructError:
             # Refused before anything can have been written [9329-3-max].
             raise MessageTooLongError(
@@ -224,9 +286,17 @@ class StreamDecoder:
 
         Source: RFC 9329 §3, RFC 9329 §6.1
         """
-        messages: list[StreamMessage] = []
+        runs = self.feed_runs(octets)
+        return [(kind, message) for kind, run in runs for message in run]
+
+    def feed_runs(self, octets: bytes) -> list[StreamRun]:
+        """Do as :meth:`feed`; ESP packets of one size and SPI stay together.
+
+        Source: RFC 9329 §3, RFC 9329 §6.1
+        """
+        runs: list[StreamRun] = []
         if self.failure is not None or self._is_discarded:
-            return messages
+            return runs
         if self._prefix_missing:
             octets = self._pass_prefix(octets)
         at = 0
@@ -239,11 +309,11 @@ class StreamDecoder:
             at = length - len(held)
             held += octets[:at]
             if len(held) < length:
-                return messages
-            messages.append(sort_message(bytes(held[_LENGTH_SIZE:])))
+                return runs
+            self._walk(bytes(held), 0, runs)
             held.clear()
-        self._walk(octets, at, messages)
-        return messages
+        self._walk(octets, at, runs)
+        return runs
 
     def discard(self) -> int:
         """Forget the incomplete message, because the connection broke.
@@ -293,29 +363,32 @@ class StreamDecoder:
         )
         return b""
 
-    def _walk(self, octets: bytes, at: int, messages: list[StreamMessage]) -> None:
+    def _walk(self, octets: bytes, at: int, runs: list[StreamRun]) -> None:
         """Append every whole message from ``octets[at:]`` and hold what is left.
 
         Most messages are ESP packets; they take the first branch.
         """
         unpack_length = _LENGTH.unpack_from
-        append = messages.append
-        esp = MessageKind.ESP
+        append = runs.append
         end = len(octets)
-        while end - at >= _LENGTH_SIZE:
+        while end - at >= LENGTH_SIZE:
             (length,) = unpack_length(octets, at)
             after = at + length
             if after > end:
                 break
-            message = octets[at + _LENGTH_SIZE : after]
-            if length >= _SPI_END and message[:_MARKER_SIZE] != NON_ESP_MARKER:
-                append((esp, message))
-            elif length < _LENGTH_SIZE:
+            head = octets[at : at + _SPI_END]  # Length and SPI
+            if length >= _SPI_END and not head.endswith(NON_ESP_MARKER):
+                while octets.startswith(head, after) and after + length <= end:
+                    after += length
+                frames = EspFrames(octets, at, length, (after - at) // length)
+                append((MessageKind.ESP, frames))
+            elif length < LENGTH_SIZE:
                 # It cannot cover itself, so no boundary after it can be trusted
                 # [9329-3.1-length] [9329-3.2-length].
                 self.failure = LengthTooSmallError(f"Length is {length}")
                 break
             else:
-                append(sort_message(message))
+                kind, message = sort_message(octets[at + LENGTH_SIZE : after])
+                append((kind, (message,)))
             at = after
         self._held += octets[at:]

@@ -30,8 +30,10 @@ Source: RFC 4303 §3.3.2, RFC 7296 §3.14 (what is encrypted, what is authentica
 
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher as CipherContext
@@ -60,6 +62,12 @@ _HASHES: Mapping[int | None, HashAlgorithm] = {
     IntegrityAlgorithm.AUTH_HMAC_SHA2_512_256: SHA512(),
 }
 """The hash of each HMAC; key = its width, ICV = half of it. Source: RFC 4868 §2.3."""
+
+Views = Iterable[memoryview]
+"""A stretch of memory for each of several packets."""
+
+_drain = partial(deque[object], maxlen=0)
+"""Runs an iterator to its end without a step of Python's for each item."""
 
 
 class Cipher(ABC):
@@ -197,44 +205,89 @@ class CipherSpec:
         if self.encr == EncryptionAlgorithm.ENCR_AES_CTR:
             return _AesCtr(self, key, integrity_key, salt)
         if self.key_bits is not None:
-            return _CombinedMode(self, AESGCM(key), salt)
-        return _CombinedMode(self, ChaCha20Poly1305(key), salt)
+            return CombinedMode(self, AESGCM(key), salt)
+        return CombinedMode(self, ChaCha20Poly1305(key), salt)
 
 
-class _CombinedMode(Cipher):
+class CombinedMode(Cipher):
     """AES-GCM and ChaCha20-Poly1305: one call does everything.
 
-    ESP lives in these two methods, so they do nothing twice and look nothing up.
+    ESP lives in these methods, so they do nothing twice and look nothing up.
+
+    Attributes
+    ----------
+    salt : bytes
+        4 octets, the beginning of every nonce.
 
     Source: RFC 4106 §4, RFC 7634 §2
     """
 
-    __slots__ = ("_decrypt", "_encrypt", "_salt")
+    __slots__ = ("_decrypt", "_decrypt_into", "_encrypt", "_encrypt_into", "salt")
 
     def __init__(
         self, spec: CipherSpec, aead: AESGCM | ChaCha20Poly1305, salt: bytes
     ) -> None:
         self.spec = spec
         self._encrypt = aead.encrypt
+        self._encrypt_into = aead.encrypt_into
         self._decrypt = aead.decrypt
-        self._salt = salt
+        self._decrypt_into = aead.decrypt_into
+        self.salt = salt
 
     def seal(
         self, iv: bytes, plaintext: bytes, associated: bytes, trailer: bytes = b""
     ) -> bytes:
+        """Do as :meth:`Cipher.seal` says."""
         if trailer:
             raise ValueError("a combined-mode cipher takes no trailer")
-        return self._encrypt(self._salt + iv, plaintext, associated)
+        return self._encrypt(self.salt + iv, plaintext, associated)
 
     def open(
         self, iv: bytes, sealed: bytes, associated: bytes, trailer: bytes = b""
     ) -> bytes:
+        """Do as :meth:`Cipher.open` says."""
         if trailer:
             raise ValueError("a combined-mode cipher takes no trailer")
         try:
-            return self._decrypt(self._salt + iv, sealed, associated)
+            return self._decrypt(self.salt + iv, sealed, associated)
         except (InvalidTag, ValueError) as error:
             # ValueError: an IV cut short, from a packet too short to hold one
+            raise IntegrityError("the ICV does not verify") from error
+
+    def seal_many(
+        self, nonces: Views, plaintexts: Views, associated: Views, sealed: Views
+    ) -> None:
+        """Do as :meth:`seal` for each, into memory that is there already.
+
+        Parameters
+        ----------
+        nonces : Views
+            Salt and IV of each, 12 octets.
+        plaintexts, associated : Views
+            What is encrypted, and what is authenticated only.
+        sealed : Views
+            Receive the ciphertext and, behind it, the ICV.
+
+        Source: RFC 4303 §3.3.2
+        """
+        _drain(map(self._encrypt_into, nonces, plaintexts, associated, sealed))
+
+    def open_many(
+        self, nonces: Views, sealed: Views, associated: Views, plaintexts: Views
+    ) -> None:
+        """Do as :meth:`open` for each, into memory that is there already.
+
+        Raises
+        ------
+        IntegrityError
+            One of the ICVs does not verify; what is in ``plaintexts`` then means
+            nothing.
+
+        Source: RFC 4303 §3.4.4
+        """
+        try:
+            _drain(map(self._decrypt_into, nonces, sealed, associated, plaintexts))
+        except InvalidTag as error:
             raise IntegrityError("the ICV does not verify") from error
 
 

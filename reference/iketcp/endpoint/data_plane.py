@@ -12,16 +12,19 @@ Source: RFC 9329 §6.1
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from iketcp.effects import DeliverInner, Effect, SendDatagrams, Transmit
 from iketcp.endpoint.tables import Counters, LiveChild, Tables
 from iketcp.errors import MalformedPacketError, SequenceExhaustedError
-from iketcp.esp.child_sa import OpenedBatch
+from iketcp.esp.alike import are_many
+from iketcp.esp.child_sa import ChildSa, OpenedBatch
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike.nat_detection import Path
 from iketcp.inner import packet_too_big
-from iketcp.stream import MessageKind, StreamMessage, frame_esp_batch
+from iketcp.offload.rows import PacketRows
+from iketcp.stream import MessageKind, StreamRun, frame_esp_runs
 
 SMALLEST_IPV6_MTU = 1280
 """Octets that every link has to take; a sender told less goes on sending so much, so
@@ -61,28 +64,28 @@ class Outbound:
         Source: RFC 4301 §5.1, RFC 9329 §6.8
         """
         effects: list[Effect] = []
-        lookup = self._spd.lookup
-        batches: dict[bytes, list[bytes]] = {}
-        for packet in packets:
-            esp = lookup(packet)
-            if esp is None:
-                self._counters.drop("no Child SA for an inner packet")
-                continue
-            spi_in = esp.parameters.spi_in
-            if spi_in in batches:
-                batches[spi_in].append(packet)
-            else:
-                batches[spi_in] = [packet]
-        for spi_in, batch in batches.items():
-            live = self._tables.children.get(spi_in)
-            if live is None:  # removed since the look-up
+        for esp, batch in self._by_child(packets):
+            live = self._tables.children.get(esp.parameters.spi_in) if esp else None
+            if live is None:  # or removed since the look-up
                 self._counters.drop("no Child SA for an inner packet", len(batch))
             else:
                 self._send_batch(live, batch, effects)
         return effects
 
+    def _by_child(
+        self, packets: Sequence[bytes]
+    ) -> Iterable[tuple[ChildSa | None, Sequence[bytes]]]:
+        """Find the Child SA of each packet; rows are all of one flow."""
+        lookup = self._spd.lookup
+        if isinstance(packets, PacketRows):
+            return [(lookup(packets[0]), packets)]
+        batches: dict[ChildSa | None, list[bytes]] = {}
+        for packet in packets:
+            batches.setdefault(lookup(packet), []).append(packet)
+        return batches.items()
+
     def _send_batch(
-        self, live: LiveChild, packets: list[bytes], effects: list[Effect]
+        self, live: LiveChild, packets: Sequence[bytes], effects: list[Effect]
     ) -> None:
         carrier = live.session.carrier  # and no other [9329-6.1-send-one]
         if carrier is None:
@@ -93,10 +96,10 @@ class Outbound:
             # UDP port 500 has IKE alone. RFC 7296 §2.23
             self._counters.drop("no ESP on the port of IKE", len(packets))
             return
-        if max(map(len, packets)) > live.inner_mtu:
+        if _longest(packets) > live.inner_mtu:
             packets = self._refuse_too_big(live, packets, effects)
         try:
-            sealed = live.esp.seal_batch(packets)
+            sealed = live.esp.seal_runs(packets)
         except SequenceExhaustedError:
             self._counters.drop("sequence numbers exhausted", len(packets))
             return
@@ -104,13 +107,13 @@ class Outbound:
             return
         if isinstance(carrier, Path):
             live.session.has_sent = True
-            effects.append(SendDatagrams(carrier, sealed))
+            effects.append(SendDatagrams(carrier, list(chain.from_iterable(sealed))))
         else:
-            octets = frame_esp_batch(sealed)
+            octets = frame_esp_runs(sealed)
             effects.append(Transmit(carrier, octets, droppable=True))
 
     def _refuse_too_big(
-        self, live: LiveChild, packets: list[bytes], effects: list[Effect]
+        self, live: LiveChild, packets: Sequence[bytes], effects: list[Effect]
     ) -> list[bytes]:
         """Answer what is larger than the tunnel; return what is left to send.
 
@@ -130,6 +133,11 @@ class Outbound:
         if answers:
             effects.append(DeliverInner(answers))
         return fitting
+
+
+def _longest(packets: Sequence[bytes]) -> int:
+    """Return the octets of the longest of several packets."""
+    return packets.size if isinstance(packets, PacketRows) else max(map(len, packets))
 
 
 def too_big_answer(packet: bytes, mtu: int) -> bytes | None:
@@ -159,35 +167,37 @@ def too_big_answer(packet: bytes, mtu: int) -> bytes | None:
 
 
 def runs(
-    messages: Sequence[StreamMessage], longest: int
-) -> Iterator[tuple[int, MessageKind, list[bytes]]]:
+    found: Iterable[StreamRun], longest: int
+) -> Iterator[tuple[int, MessageKind, Sequence[bytes]]]:
     """Group what can be handled together: ESP packets in a row with the same SPI.
 
-    Yields the place of a run's first message in ``messages``, the kind, and the octets
-    of each, at most ``longest``; anything but ESP is a run of one.
+    Many of one size stay as they are; fewer are put together, up to ``longest``.
+    Yields the place in ``found`` of the first one, the kind, and the messages.
 
     Source: RFC 4303 §3.4.2
     """
-    run: list[bytes] = []
+    few: list[bytes] = []
     begin, spi = 0, b""
-    for at, (kind, octets) in enumerate(messages):
+    for at, (kind, run) in enumerate(found):
         is_esp = kind is MessageKind.ESP
-        if run and is_esp and octets[:4] == spi and len(run) < longest:
-            run.append(octets)
+        first = run[0]
+        is_whole = not is_esp or are_many(len(run), len(first))
+        if few and not is_whole and first[:4] == spi and len(few) < longest:
+            few += run
             continue
-        if run:
-            yield begin, MessageKind.ESP, run
-            run = []
-        if is_esp:
-            begin, spi, run = at, octets[:4], [octets]
+        if few:
+            yield begin, MessageKind.ESP, few
+            few = []
+        if is_whole:
+            yield at, kind, run
         else:
-            yield at, kind, [octets]
-    if run:
-        yield begin, MessageKind.ESP, run
+            begin, spi, few = at, first[:4], list(run)
+    if few:
+        yield begin, MessageKind.ESP, few
 
 
 def open_run(
-    live: LiveChild, packets: list[bytes], effects: list[Effect]
+    live: LiveChild, packets: Sequence[bytes], effects: list[Effect]
 ) -> OpenedBatch:
     """Open ESP packets of one Child SA, and deliver what was in them.
 

@@ -112,8 +112,9 @@ class Datagrams:
         """
         effects: list[Effect] = []
         arrival = OverUdp(path, self._policy.fragment_size, self.takes_first)
-        messages = [sort_datagram(d, path.is_encapsulated) for d in datagrams]
-        for _, kind, run in runs(messages, LONGEST_RUN):
+        sorted_ = (sort_datagram(d, path.is_encapsulated) for d in datagrams)
+        found = ((kind, (message,)) for kind, message in sorted_)
+        for _, kind, run in runs(found, LONGEST_RUN):
             if kind is MessageKind.ESP:
                 self._esp.take(arrival, run[0][:4], run, now, effects)
             elif kind is MessageKind.IKE:

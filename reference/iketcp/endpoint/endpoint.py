@@ -327,7 +327,10 @@ class Endpoint:
     # --- inner packets ----------------------------------------------------------------
 
     def inner_packets(self, packets: Sequence[bytes]) -> list[Effect]:
-        """Seal packets that came out of the tunnel device. RFC 4301 §5.1."""
+        """Seal packets that came out of the tunnel device; rows are of one flow.
+
+        Source: RFC 4301 §5.1
+        """
         return self._outbound.send(packets)
 
     # --- time -------------------------------------------------------------------------

@@ -10,6 +10,7 @@ Source: RFC 9329 §6.1
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 
 from iketcp.effects import Effect
@@ -55,7 +56,7 @@ class EspMessages:
         self,
         arrival: Arrival,
         spi_in: bytes,
-        packets: list[bytes],
+        packets: Sequence[bytes],
         now: float,
         effects: list[Effect],
     ) -> str | None:

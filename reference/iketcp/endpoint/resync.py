@@ -31,7 +31,7 @@ from iketcp.stream import (
     NON_ESP_MARKER,
     MessageKind,
     StreamDecoder,
-    StreamMessage,
+    StreamRun,
     frame_esp,
     frame_ike,
 )
@@ -64,13 +64,13 @@ class Resync:
         them failed."""
 
     def begin(
-        self, stream: Stream, messages: Sequence[StreamMessage], reason: str
+        self, stream: Stream, found: Sequence[StreamRun], reason: str
     ) -> FrameSearch | None:
         """Begin a search if one is allowed; without one the connection is to be closed.
 
         Parameters
         ----------
-        messages : Sequence[StreamMessage]
+        found : Sequence[StreamRun]
             What the decoder gave last, from the message that could not be read on.
         reason : str
             Why the connection would be closed.
@@ -92,7 +92,9 @@ class Resync:
         )
         stream.searches += 1
         stream.search = search = FrameSearch(signs, policy.resync_octets, reason)
-        search.octets += b"".join(map(_framed, messages))
+        search.octets += b"".join(
+            _framed(kind, message) for kind, run in found for message in run
+        )
         search.octets += stream.decoder.give_back()
         return search
 
@@ -149,7 +151,6 @@ class _Known:
         )
 
 
-def _framed(message: StreamMessage) -> bytes:
+def _framed(kind: MessageKind, octets: bytes) -> bytes:
     """Undo what the decoder did."""
-    kind, octets = message
     return frame_ike(octets) if kind is MessageKind.IKE else frame_esp(octets)

@@ -78,10 +78,12 @@ class Streams:
         Source: RFC 9329 §3, RFC 9329 §10
         """
         had_prefix = stream.decoder.has_prefix
-        messages = stream.decoder.feed(octets)
+        found = stream.decoder.feed_runs(octets)
+        if self._resync.longest_run == 1:
+            found = [(kind, (message,)) for kind, run in found for message in run]
         if not had_prefix and stream.decoder.has_prefix:
             effects.append(traces.stream_prefix(stream.connection.id, "received"))
-        for begin, kind, run in runs(messages, self._resync.longest_run):
+        for begin, kind, run in runs(found, self._resync.longest_run):
             if kind is MessageKind.ESP:
                 arrival = OverTcp(self._map, stream)
                 reason = self._esp.take(arrival, run[0][:4], run, now, effects)
@@ -89,7 +91,7 @@ class Streams:
                 reason = self._take_other(stream, kind, run[0], now, effects)
             if reason is None:
                 continue
-            search = self._resync.begin(stream, messages[begin:], reason)
+            search = self._resync.begin(stream, found[begin:], reason)
             if search is None:
                 return reason
             return self._search(stream, search, b"", now, effects)

@@ -8,10 +8,10 @@ Source: RFC 4303 §3
 Source: RFC 4301 §4.4.2.1
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
-from itertools import groupby
+from itertools import chain, groupby
 from typing import NamedTuple
 
 from iketcp.child_sa import ChildSaParameters
@@ -25,9 +25,11 @@ from iketcp.errors import (
     SequenceExhaustedError,
     UnknownSpiError,
 )
-from iketcp.esp.alike import MANY
+from iketcp.esp.alike import are_many
 from iketcp.esp.protection import InboundSa, OutboundSa
 from iketcp.esp.selector_check import SelectorCheck
+from iketcp.offload.rows import PacketRows
+from iketcp.stream import EspFrames
 
 _REASONS: dict[type[DropError], str] = {
     IntegrityError: "integrity",
@@ -44,7 +46,7 @@ _NO_LOCK = nullcontext()
 class OpenedBatch(NamedTuple):
     """What a batch of ESP packets held."""
 
-    packets: list[bytes]
+    packets: Sequence[bytes]
     """Inner packets, in order; dummies and dropped packets are not among them."""
     is_authentic: bool
     """Whether at least one packet was authentic and no replay, dummies included: only
@@ -127,11 +129,29 @@ class ChildSa:
         )
 
     def seal_batch(self, packets: Sequence[bytes]) -> list[bytes]:
-        """Make ESP packets of inner packets, in order.
+        """Make ESP packets of inner packets, as :meth:`seal_runs` does.
+
+        Raises
+        ------
+        SequenceExhaustedError
+            No sequence number is left for any of the packets.
+
+        Source: RFC 4303 §3.3
+        """
+        return list(chain.from_iterable(self.seal_runs(packets)))
+
+    def seal_runs(self, packets: Sequence[bytes]) -> list[Sequence[bytes]]:
+        """Make ESP packets of inner packets, in order; many of one size together.
 
         The packets are taken to be this Child SA's (see
         :class:`~iketcp.esp.spd.OutboundSpd`). What is no IP packet is dropped, and so
         is everything after :meth:`forget_keys`.
+
+        Returns
+        -------
+        list of sequences of bytes
+            None of them empty. Those that were sealed together are
+            :class:`~iketcp.stream.EspFrames`.
 
         Raises
         ------
@@ -141,25 +161,59 @@ class ChildSa:
 
         Source: RFC 4303 §3.3
         """
+        runs: list[Sequence[bytes]] = []
+        with self._lock:
+            for alike in _of_one_size(packets):
+                sealed: Sequence[bytes] = (
+                    self._seal_alike(alike, is_first=not runs)
+                    if isinstance(alike, PacketRows)
+                    else self._seal_each(alike, is_first=not runs)
+                )
+                if sealed:
+                    runs.append(sealed)
+        return runs
+
+    def _seal_alike(self, packets: PacketRows, is_first: bool) -> Sequence[bytes]:
+        """Seal packets of one size together if possible; the caller holds the lock.
+
+        Raises
+        ------
+        SequenceExhaustedError
+            As :meth:`seal_runs`, if they are the first ones of a batch.
+        """
+        sealed = self._outbound.seal_alike(packets)
+        if sealed is None:
+            return self._seal_each(packets, is_first)
+        self.counters.packets_out += len(packets)
+        self.counters.octets_out += len(packets) * packets.size
+        return sealed
+
+    def _seal_each(self, packets: Sequence[bytes], is_first: bool) -> list[bytes]:
+        """Seal packets one by one; the caller holds the lock.
+
+        Raises
+        ------
+        SequenceExhaustedError
+            As :meth:`seal_runs`, if they are the first ones of a batch.
+        """
         counters = self.counters
         dropped = counters.dropped_out
         sealed: list[bytes] = []
         octets = 0
-        with self._lock:
-            seal, append = self._outbound.seal, sealed.append
-            for packet in packets:
-                try:
-                    append(seal(packet))
-                except DropError as error:
-                    dropped[_REASONS[type(error)]] += 1
-                except SequenceExhaustedError:
-                    dropped["exhausted"] += 1
-                    if not sealed:
-                        raise
-                else:
-                    octets += len(packet)
-            counters.packets_out += len(sealed)
-            counters.octets_out += octets
+        seal, append = self._outbound.seal, sealed.append
+        for packet in packets:
+            try:
+                append(seal(packet))
+            except DropError as error:
+                dropped[_REASONS[type(error)]] += 1
+            except SequenceExhaustedError:
+                dropped["exhausted"] += 1
+                if is_first and not sealed:
+                    raise
+            else:
+                octets += len(packet)
+        counters.packets_out += len(sealed)
+        counters.octets_out += octets
         return sealed
 
     def seal_dummy(self) -> bytes:
@@ -212,30 +266,38 @@ class ChildSa:
         Source: RFC 4303 §3.4, RFC 9329 §6.1
         """
         counters = self.counters
-        dropped = counters.dropped_in
-        packets: list[bytes] = []
-        dummies = 0
+        failures_before = counters.dropped_in["integrity"]
         with self._lock:
             inbound = self._inbound
-            failures_before = dropped["integrity"]
             authentic_before, top_before = inbound.authentic, inbound.window.top
-            for _, group in groupby(messages, len):
-                alike = list(group)
-                opened = inbound.open_alike(alike) if len(alike) >= MANY else []
-                if opened:
-                    packets += opened
-                else:
-                    dummies += self._open_each(alike, packets)
-            counters.dummies_in += dummies
+            packets = self._open_runs(messages)
             counters.packets_in += len(packets)
-            counters.octets_in += sum(map(len, packets))
             is_authentic = (
                 inbound.authentic > authentic_before
                 if inbound.window.size
                 else inbound.window.top > top_before
             )
-            failures = dropped["integrity"] - failures_before
+            failures = counters.dropped_in["integrity"] - failures_before
         return OpenedBatch(packets, is_authentic, failures)
+
+    def _open_runs(self, messages: Sequence[bytes]) -> Sequence[bytes]:
+        """Open packets, many of one size together; the caller holds the lock."""
+        counters = self.counters
+        packets: list[bytes] = []
+        for alike in _of_one_size(messages):
+            opened = None
+            if not isinstance(alike, list):
+                opened = self._inbound.open_alike(alike)
+            if opened is None:
+                before = len(packets)
+                counters.dummies_in += self._open_each(alike, packets)
+                counters.octets_in += sum(map(len, packets[before:]))
+                continue
+            counters.octets_in += len(opened) * opened.size
+            if len(opened) == len(messages):
+                return opened  # as they are, for whoever goes on with them together
+            packets += opened
+        return packets
 
     def _open_each(self, messages: Sequence[bytes], packets: list[bytes]) -> int:
         """Open packets one by one, append what was in them; returns how many dummies.
@@ -317,3 +379,20 @@ class ChildSa:
                 encryption_key_out=b"",
                 integrity_key_out=b"",
             )
+
+
+def _of_one_size(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Group packets of one size in a row.
+
+    Yields
+    ------
+    sequence of bytes
+        A list where there are too few of them to be worth a closer look together.
+    """
+    if isinstance(packets, PacketRows | EspFrames):
+        size = len(packets[0]) if packets else 0
+        yield packets if are_many(len(packets), size) else list(packets)
+        return
+    for size, group in groupby(packets, len):
+        alike = list(group)
+        yield PacketRows.of(alike) if size and are_many(len(alike), size) else alike

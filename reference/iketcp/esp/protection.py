@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Never
 
 from iketcp.child_sa import TransportAddresses
+from iketcp.crypto.ciphers import CombinedMode
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
 from iketcp.errors import (
@@ -26,18 +27,28 @@ from iketcp.errors import (
     SequenceExhaustedError,
     UnknownSpiError,
 )
-from iketcp.esp.alike import inner_packets, rising_numbers
+from iketcp.esp.alike import (
+    RowCipher,
+    SequenceNumbers,
+    common_version,
+    inner_packets,
+    rising_numbers,
+    rows_of,
+)
 from iketcp.esp.packet import (
     HEADER_SIZE,
     alignment,
     covered,
     inner_packet,
+    packet_size,
     split_payload,
     trailers,
 )
 from iketcp.esp.replay import ReplayWindow
 from iketcp.esp.transport_mode import put_header_on, take_header_off
+from iketcp.offload.rows import Octets, PacketRows
 from iketcp.registry import IpProtocol
+from iketcp.stream import MAX_MESSAGE, EspFrames
 
 _CipherCall = Callable[[bytes, bytes, bytes, bytes], bytes]
 
@@ -77,7 +88,9 @@ class OutboundSa:
         "_is_transport",
         "_iv_size",
         "_last",
+        "_row_cipher",
         "_seal",
+        "_spec",
         "_spi",
         "_tfc_pad_to",
         "_trailers",
@@ -98,12 +111,17 @@ class OutboundSa:
         spec = suite.cipher
         multiple = alignment(spec)
         self._spi = spi
-        self._seal: _CipherCall = spec.new(encryption_key, integrity_key).seal
+        cipher = spec.new(encryption_key, integrity_key)
+        self._seal: _CipherCall = cipher.seal
+        self._row_cipher: RowCipher | None = None
+        if isinstance(cipher, CombinedMode) and not is_transport:
+            self._row_cipher = RowCipher(cipher, spi, suite.esn)
         self._draw = entropy.draw if spec.needs_unpredictable_iv else None
         self._iv_size = spec.iv_size
         self._is_aead = spec.is_aead
         self._is_esn = suite.esn
         self._last = (1 << (64 if suite.esn else 32)) - 1
+        self._spec = spec
         self._alignment = multiple
         self._trailers = {
             4: trailers(IpProtocol.IPV4, multiple),
@@ -140,6 +158,32 @@ class OutboundSa:
             inner = inner.ljust(self._tfc_pad_to, b"\0")
         return self._seal_payload(inner, tails)
 
+    def seal_alike(self, packets: PacketRows) -> EspFrames | None:
+        """Seal packets of one size together, if each is as ordinary as can be.
+
+        Returns
+        -------
+        EspFrames or None
+            What :meth:`seal` would have made of each. ``None``: nothing was done, and
+            each packet is to be sealed by itself.
+
+        Source: RFC 4303 §3.3
+        """
+        tails = self._trailers.get(common_version(packets.octets))
+        is_ordinary = (
+            tails is not None
+            and len(packets) <= self._last - self.sequence
+            and packets.size >= self._tfc_pad_to
+            and packet_size(packets.size, self._spec) <= MAX_MESSAGE
+        )
+        if self._row_cipher is None or tails is None or not is_ordinary:
+            return None
+        trailer = tails[packets.size % self._alignment]
+        sealed = self._row_cipher.seal(packets.octets, trailer, self.sequence + 1)
+        self.sequence += len(packets)
+        self.octets += (packets.size + len(trailer)) * len(packets)
+        return sealed
+
     def seal_dummy(self) -> bytes:
         """Make a dummy packet, as large as a TFC-padded one.
 
@@ -170,7 +214,7 @@ class OutboundSa:
 
     def forget_key(self) -> None:
         """Let go of the key; from now on sealing raises UnknownSpiError."""
-        self._seal = _forgotten
+        self._seal, self._row_cipher = _forgotten, None
 
 
 class InboundSa:
@@ -203,6 +247,7 @@ class InboundSa:
         "_min_size",
         "_open",
         "_overhead",
+        "_row_cipher",
         "_spi",
         "_transport",
         "authentic",
@@ -222,7 +267,11 @@ class InboundSa:
     ) -> None:
         spec = suite.cipher
         self._spi = spi
-        self._open: _CipherCall = spec.new(encryption_key, integrity_key).open
+        cipher = spec.new(encryption_key, integrity_key)
+        self._open: _CipherCall = cipher.open
+        self._row_cipher: RowCipher | None = None
+        if isinstance(cipher, CombinedMode) and transport is None:
+            self._row_cipher = RowCipher(cipher, spi, suite.esn)
         self._admits = admits
         self._transport = transport
         self._is_aead = spec.is_aead
@@ -292,65 +341,49 @@ class InboundSa:
             raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
 
-    def open_alike(self, packets: Sequence[bytes]) -> list[bytes]:
+    def open_alike(self, packets: Sequence[bytes]) -> PacketRows | None:
         """Open packets of one size together, if each is as ordinary as can be.
 
         Returns
         -------
-        list of bytes
+        PacketRows or None
             The inner packets, one for each; :meth:`open` would have returned the same
-            and left the same behind. Empty: nothing was done, and each packet is to be
-            opened by itself.
+            and left the same behind. ``None``: nothing was done, and each packet is to
+            be opened by itself.
 
         Source: RFC 4303 §3.4
         """
-        iv_end, open_ = self._iv_end, self._open
-        encrypted = len(packets[0]) - self._overhead
-        is_ordinary = (
-            self._is_aead
-            and self._transport is None
-            and len(packets[0]) >= self._min_size
-            and encrypted % self._block_size == 0
-        )
-        numbers = self._new_numbers(packets) if is_ordinary else ()
-        if not numbers:
-            return []
-        octets = [number.to_bytes(8, "big") for number in numbers]
-        heads = (
-            [self._spi + number for number in octets]
-            if self._is_esn
-            else [packet[:HEADER_SIZE] for packet in packets]
-        )
-        ivs = (
-            [packet[HEADER_SIZE:iv_end] for packet in packets]
-            if iv_end > HEADER_SIZE
-            else octets
-        )
+        rows = rows_of(packets)
+        size = rows.shape[1]
+        if self._row_cipher is None or size < self._min_size:
+            return None
+        numbers = self._new_numbers(rows)
+        if numbers is None:
+            return None
         try:
-            plaintexts = [
-                open_(iv, packet[iv_end:], head, b"")
-                for iv, packet, head in zip(ivs, packets, heads, strict=True)
-            ]
-        except (IntegrityError, UnknownSpiError):
-            return []
+            plaintexts = self._row_cipher.open(rows, numbers)
+        except IntegrityError:
+            return None
         inner = inner_packets(plaintexts, self._admits)
-        if inner:
-            self.window.advance_all(numbers)
-            self.authentic += len(packets)
-            self.octets += encrypted * len(packets)
+        if inner is not None:
+            self.window.advance_all(numbers.tolist())
+            self.authentic += len(rows)
+            self.octets += (size - self._overhead) * len(rows)
         return inner
 
-    def _new_numbers(self, packets: Sequence[bytes]) -> Sequence[int]:
+    def _new_numbers(self, rows: Octets) -> SequenceNumbers | None:
         """Return whole sequence numbers, if each is higher than all before it."""
         window = self.window
-        numbers = rising_numbers(packets, self._spi)
-        if numbers and self._is_esn:
-            above = window.infer(numbers[0]) - numbers[0]
-            if window.infer(numbers[-1]) != above + numbers[-1]:
-                return ()
-            numbers = [above + number for number in numbers]
-        is_new = numbers and numbers[0] > window.top and window.check(numbers[-1])
-        return numbers if is_new else ()
+        numbers = rising_numbers(rows, self._spi)
+        if numbers is None:
+            return None
+        first, last, above = int(numbers[0]), int(numbers[-1]), 0
+        if self._is_esn:
+            above = window.infer(first) - first
+            if window.infer(last) != above + last:
+                return None
+        is_new = first + above > window.top and window.check(last + above)
+        return numbers + above if is_new else None
 
     def is_plausible(self, packet: bytes) -> bool:
         """Tell whether the sequence number in a packet would be taken.
@@ -387,7 +420,7 @@ class InboundSa:
 
     def forget_key(self) -> None:
         """Let go of the key; from now on opening raises UnknownSpiError."""
-        self._open = _forgotten
+        self._open, self._row_cipher = _forgotten, None
 
 
 def _forgotten(*_: object) -> Never:

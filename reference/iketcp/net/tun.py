@@ -24,13 +24,15 @@ import os
 import select
 import socket
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Protocol
 
 import pytun
 
 from iketcp.errors import EnvironmentProblem, MalformedPacketError
 from iketcp.offload.coalescing import coalesce
+from iketcp.offload.rows import PacketRows
 from iketcp.offload.segmentation import split
 from iketcp.offload.vnet_header import VNET_HEADER_SIZE
 
@@ -61,10 +63,11 @@ class TunDevice(Protocol):
         """Return the descriptor to poll for POLLIN; -1 once closed."""
         ...
 
-    def read_batch(self, limit: int = 64) -> list[bytes]:
+    def read_runs(self, limit: int = 64) -> list[Sequence[bytes]]:
         """Take about ``limit`` inner packets; empty when there is nothing to read.
 
-        More only where one read of the device brings several.
+        More only where one read of the device brings several. Those of one size and
+        flow may come as :class:`~iketcp.offload.rows.PacketRows`.
 
         Raises
         ------
@@ -108,6 +111,10 @@ class _Descriptor:
         return self._fd
 
     def read_batch(self, limit: int = 64) -> list[bytes]:
+        """Take inner packets as :meth:`read_runs` does, one by one."""
+        return list(chain.from_iterable(self.read_runs(limit)))
+
+    def read_runs(self, limit: int = 64) -> list[Sequence[bytes]]:
         """Take about ``limit`` inner packets; empty when there is nothing to read.
 
         Raises
@@ -115,22 +122,24 @@ class _Descriptor:
         EnvironmentProblem
             The device is closed or gone.
         """
-        packets: list[bytes] = []
+        runs: list[Sequence[bytes]] = []
         with self._reading:
             try:
-                self._read_into(packets, limit)
+                self._read_into(runs, limit)
             except BlockingIOError:
                 pass
             except OSError as error:
-                if not packets:
+                if not runs:
                     raise self._gone(error) from error
-        return packets
+        return runs
 
-    def _read_into(self, packets: list[bytes], limit: int) -> None:
+    def _read_into(self, runs: list[Sequence[bytes]], limit: int) -> None:
         """Append packets until there are so many, or nothing is left (OSError)."""
-        append, read, fd = packets.append, os.read, self._fd
-        for _ in range(limit):
-            append(read(fd, _LARGEST_PACKET))
+        read, fd = os.read, self._fd
+        packets = [read(fd, _LARGEST_PACKET)]
+        runs.append(packets)
+        for _ in range(limit - 1):
+            packets.append(read(fd, _LARGEST_PACKET))
 
     def write_batch(self, packets: Iterable[bytes]) -> None:
         """Hand inner packets to the machine; what it refuses is dropped and counted.
@@ -223,17 +232,28 @@ class LinuxTun(_Descriptor):
         super().__init__(device.name, device.fileno())
         self._device = device
 
-    def _read_into(self, packets: list[bytes], limit: int) -> None:
+    def _read_into(self, runs: list[Sequence[bytes]], limit: int) -> None:
         """Cut what each read brings; that may be more packets than were wanted."""
         if not self.has_offloads:
-            super()._read_into(packets, limit)
+            super()._read_into(runs, limit)
             return
-        while len(packets) < limit:
+        few: list[bytes] = []
+        while limit > 0:
             octets = os.read(self._fd, VNET_HEADER_SIZE + _LARGEST_PACKET)
             try:
-                packets += split(octets)
+                found = split(octets)
             except MalformedPacketError:
                 self.dropped_packets += 1
+                continue
+            for run in found:
+                limit -= len(run)
+                if isinstance(run, PacketRows):
+                    runs.append(run)
+                    few = []
+                    continue
+                if not few:
+                    runs.append(few)
+                few += run
 
     def _write_from(self, packets: Iterable[bytes]) -> None:
         if not self.has_offloads:

@@ -22,12 +22,13 @@ within a batch, which nobody can notice.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from struct import Struct
 
 from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
 from iketcp.offload.alike import runs_of
-from iketcp.offload.rows import MODULUS
-from iketcp.offload.segmentation import ACK, PSH, TCP_HEADER_SIZE
+from iketcp.offload.rows import PacketRows
+from iketcp.offload.segmentation import ACK, PSH, TCP_HEADER_SIZE, pseudo_sum
 from iketcp.offload.vnet_header import NEEDS_CHECKSUM, NO_OFFLOAD, Gso, VnetHeader
 from iketcp.registry import IpProtocol
 
@@ -51,7 +52,7 @@ class _Run:
 
     Parameters
     ----------
-    packets : list of bytes
+    packets : sequence of bytes
         The first ones, all of one size; none but the last has PSH.
     begin, end : int
         Where in each the TCP header begins and the payload.
@@ -59,18 +60,23 @@ class _Run:
 
     __slots__ = (
         "begin",
+        "count",
         "end",
+        "first",
         "is_over",
+        "last_flags",
         "next_id",
         "next_sequence",
-        "packets",
+        "payloads",
         "size",
         "total",
     )
 
-    def __init__(self, packets: list[bytes], begin: int, end: int) -> None:
+    def __init__(self, packets: Sequence[bytes], begin: int, end: int) -> None:
         last = packets[-1]
-        self.packets = packets
+        self.first = packets[0]
+        self.payloads: list[bytes | memoryview] = [_payloads(packets, end)]
+        self.count = len(packets)
         self.begin = begin
         self.end = end
         self.size = len(last) - end
@@ -79,7 +85,8 @@ class _Run:
         """Octets of what is joined so far."""
         self.next_sequence = _sequence(last, begin) + self.size & _LAST_SEQUENCE
         self.next_id = _identification(last) + 1 & 0xFFFF
-        self.is_over = bool(last[begin + 13] & PSH)
+        self.last_flags = last[begin + 13]
+        self.is_over = bool(self.last_flags & PSH)
 
     def takes(self, packet: bytes) -> bool:
         """Append a segment of the same flow, if it goes on where the run ends."""
@@ -93,16 +100,18 @@ class _Run:
             or not self._is_alike(packet)
         ):
             return False
-        self.packets.append(packet)
+        self.payloads.append(memoryview(packet)[end:])
+        self.count += 1
         self.total += size
         self.next_sequence = self.next_sequence + size & _LAST_SEQUENCE
         self.next_id = self.next_id + 1 & 0xFFFF
-        self.is_over = size < self.size or bool(packet[begin + 13] & PSH)
+        self.last_flags = packet[begin + 13]
+        self.is_over = size < self.size or bool(self.last_flags & PSH)
         return True
 
     def _is_alike(self, packet: bytes) -> bool:
         """Compare all that may not differ, checksums and the flag PSH left out."""
-        first, begin, end = self.packets[0], self.begin, self.end
+        first, begin, end = self.first, self.begin, self.end
         if begin == IPV4_HEADER_SIZE:
             is_alike = packet[:2] == first[:2] and packet[6:10] == first[6:10]
             if not packet[6] & _DONT_FRAGMENT:
@@ -118,11 +127,11 @@ class _Run:
 
     def buffers(self) -> Buffers:
         """Return what to write: the only packet as it is, or all as one segment."""
-        packets, begin, end = self.packets, self.begin, self.end
-        if len(packets) == 1:
-            return NO_OFFLOAD, packets[0]
-        headers = bytearray(packets[0][:end])
-        headers[begin + 13] |= packets[-1][begin + 13]
+        begin, end = self.begin, self.end
+        if self.count == 1:
+            return NO_OFFLOAD, self.first
+        headers = bytearray(self.first[:end])
+        headers[begin + 13] |= self.last_flags
         size = self.total - begin
         if begin == IPV4_HEADER_SIZE:
             gso = Gso.TCP_IPV4
@@ -132,10 +141,9 @@ class _Run:
         else:
             gso = Gso.TCP_IPV6
             _U16.pack_into(headers, 4, size)
-        _U16.pack_into(headers, begin + CHECKSUM_OFFSET, _pseudo_sum(headers, size))
+        _U16.pack_into(headers, begin + CHECKSUM_OFFSET, pseudo_sum(headers, size))
         vnet = VnetHeader(NEEDS_CHECKSUM, gso, end, self.size, begin, CHECKSUM_OFFSET)
-        payloads = [memoryview(packet)[end:] for packet in packets]
-        return [vnet.write(), headers, *payloads]
+        return [vnet.write(), headers, *self.payloads]
 
 
 def coalesce(packets: Iterable[bytes]) -> list[Buffers]:
@@ -153,7 +161,7 @@ def coalesce(packets: Iterable[bytes]) -> list[Buffers]:
     """
     batch = _Batch()
     for row in _rows_of_one_size(packets):
-        if len(row) < MANY or not batch.take_many(row):
+        if not isinstance(row, PacketRows) or not batch.take_many(row):
             for packet in row:
                 batch.take(packet)
     return [
@@ -162,19 +170,29 @@ def coalesce(packets: Iterable[bytes]) -> list[Buffers]:
     ]
 
 
-def _rows_of_one_size(packets: Iterable[bytes]) -> Iterator[list[bytes]]:
-    """Group packets that follow each other, are of one size, and of one flow if TCP."""
-    row: list[bytes] = []
-    key: tuple[int, bytes] | None = None
-    for packet in packets:
-        own = len(packet), packet[12:24] if packet[:1] == b"\x45" else packet[8:44]
-        if own != key and row:
-            yield row
-            row = []
-        key = own
-        row.append(packet)
-    if row:
-        yield row
+def _rows_of_one_size(packets: Iterable[bytes]) -> Iterator[Sequence[bytes]]:
+    """Group packets that follow each other, are of one size, and of one flow if TCP.
+
+    Those that are many enough come as rows.
+    """
+    if isinstance(packets, PacketRows):
+        yield packets
+        return
+    for size, group in groupby(packets, _size_and_flow):
+        row = list(group)
+        yield PacketRows.of(row) if len(row) >= MANY and size[0] else row
+
+
+def _size_and_flow(packet: bytes) -> tuple[int, bytes]:
+    return len(packet), packet[12:24] if packet[:1] == b"\x45" else packet[8:44]
+
+
+def _payloads(packets: Sequence[bytes], end: int) -> bytes | memoryview:
+    """Return the payloads of packets of one size as one piece."""
+    if isinstance(packets, PacketRows):
+        octets: bytes = packets.octets[:, end:].tobytes()
+        return octets
+    return memoryview(packets[0])[end:]
 
 
 class _Batch:
@@ -200,20 +218,20 @@ class _Batch:
         if run is None or run.end != end or not run.takes(packet):
             self._begin(_Run([packet], begin, end))
 
-    def take_many(self, packets: list[bytes]) -> bool:
+    def take_many(self, packets: PacketRows) -> bool:
         """Add packets of one size, if all of them are segments that may be joined."""
         begin, end = _headers(packets[0])
         pieces = runs_of(packets, begin, end) if end else []
         if not pieces:
             return False
+        most = max(1, (LARGEST_PACKET - end) // (packets.size - end))
         for piece in pieces:
-            most = (LARGEST_PACKET - end) // (len(packets[0]) - end)
             for at in range(0, len(piece), most):
-                self._begin(_Run(list(piece[at : at + most]), begin, end))
+                self._begin(_Run(piece[at : at + most], begin, end))
         return True
 
     def _begin(self, run: _Run) -> None:
-        self._open[_flow(run.packets[0], run.begin)] = run
+        self._open[_flow(run.first, run.begin)] = run
         self.runs.append(run)
 
 
@@ -258,13 +276,7 @@ def _is_intact(packet: bytes, begin: int) -> bool:
     if begin == IPV4_HEADER_SIZE and checksum(packet[:begin]):
         return False
     segment = packet[begin:]
-    return checksum(segment) == _pseudo_sum(packet, len(segment))
-
-
-def _pseudo_sum(packet: bytes | bytearray, size: int) -> int:
-    """Sum the pseudo header of a segment of ``size`` octets, 16 bits."""
-    addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
-    return (int.from_bytes(addresses, "big") + IpProtocol.TCP + size) % MODULUS
+    return checksum(segment) == pseudo_sum(packet, len(segment))
 
 
 def _sequence(packet: bytes, begin: int) -> int:

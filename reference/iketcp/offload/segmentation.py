@@ -13,6 +13,7 @@ machine itself would have made without offloads:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from struct import Struct
 
 import numpy as np
@@ -21,12 +22,12 @@ from iketcp.errors import MalformedPacketError
 from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
 from iketcp.offload.rows import (
     MODULUS,
-    Numbers,
     Octets,
-    pseudo_sums,
+    PacketRows,
+    put_checksums,
     put_words,
+    swapped,
     word_sums,
-    words_at,
 )
 from iketcp.offload.vnet_header import (
     VNET_HEADER_SIZE,
@@ -34,6 +35,7 @@ from iketcp.offload.vnet_header import (
     VnetHeader,
     read_vnet_header,
 )
+from iketcp.registry import IpProtocol
 
 TCP_HEADER_SIZE = 20
 SMALLEST_SEGMENT = 8
@@ -45,10 +47,16 @@ FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
 
 _VERSIONS: dict[int, int] = {Gso.TCP_IPV4: 4, Gso.TCP_IPV6: 6}
 _U16 = Struct(">H")
+_U32 = Struct(">I")
 
 
-def split(octets: bytes) -> list[bytes]:
+def split(octets: bytes) -> list[Sequence[bytes]]:
     """Turn what one read of a TUN device gave into whole packets with checksums.
+
+    Returns
+    -------
+    list of sequences of bytes
+        Packets of one size each, and of one flow.
 
     Parameters
     ----------
@@ -65,8 +73,14 @@ def split(octets: bytes) -> list[bytes]:
     if header.gso != Gso.NONE:
         return segment(header, packet)
     if header.needs_checksum:
-        return [complete_checksum(header, packet)]
-    return [packet]
+        packet = complete_checksum(header, packet)
+    return [[packet]]
+
+
+def pseudo_sum(packet: bytes | bytearray, size: int) -> int:
+    """Sum the pseudo header of a TCP segment of ``size`` octets, 16 bits."""
+    addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+    return (int.from_bytes(addresses, "big") + IpProtocol.TCP + size) % MODULUS
 
 
 def complete_checksum(header: VnetHeader, packet: bytes) -> bytes:
@@ -88,8 +102,8 @@ def complete_checksum(header: VnetHeader, packet: bytes) -> bytes:
     return packet[:at] + _U16.pack(total) + packet[at + 2 :]
 
 
-def segment(header: VnetHeader, packet: bytes) -> list[bytes]:
-    """Cut a large TCP segment into packets.
+def segment(header: VnetHeader, packet: bytes) -> list[Sequence[bytes]]:
+    """Cut a large TCP segment into packets; the last one may be shorter.
 
     Raises
     ------
@@ -104,16 +118,23 @@ def segment(header: VnetHeader, packet: bytes) -> list[bytes]:
     size = header.gso_size
     if size < SMALLEST_SEGMENT:
         raise MalformedPacketError(f"segments of {size} octets")
-    rows, sizes = _lay_out(packet[:end], packet[end:], size)
-    _write_tcp(rows, sizes, begin, size)
+    headers = bytearray(packet[:end])
+    flags = headers[begin + 13]
+    headers[begin + 13] = flags & ~(FIN | PSH | CWR)
+    headers[begin + 16 : begin + 18] = bytes(2)
+    rows, last = _lay_out(headers, packet[end:], size)
+    rows[0, begin + 13] |= flags & CWR
+    rows[-1, begin + 13] |= flags & (FIN | PSH)
+    _write_tcp(rows, last, begin, headers)
     if header.gso == Gso.TCP_IPV4:
-        _write_ipv4(rows, sizes, begin)
+        _write_ipv4(rows, last, headers[:begin])
     else:
-        put_words(rows, 4, sizes - IPV6_HEADER_SIZE)
-    octets, width = rows.tobytes(), rows.shape[1]
-    packets = [octets[at : at + width] for at in range(0, len(octets), width)]
-    packets[-1] = packets[-1][: int(sizes[-1])]
-    return packets
+        put_words(rows, 4, rows.shape[1] - IPV6_HEADER_SIZE)
+        put_words(rows[-1:], 4, last - IPV6_HEADER_SIZE)
+    if last == rows.shape[1]:
+        return [PacketRows(rows)]
+    whole: list[Sequence[bytes]] = [PacketRows(rows[:-1])] if len(rows) > 1 else []
+    return [*whole, [rows[-1, :last].tobytes()]]
 
 
 def _transport_begin(header: VnetHeader, packet: bytes) -> int:
@@ -133,44 +154,51 @@ def _transport_begin(header: VnetHeader, packet: bytes) -> int:
     return begin
 
 
-def _lay_out(headers: bytes, payload: bytes, size: int) -> tuple[Octets, Numbers]:
+def _lay_out(headers: bytearray, payload: bytes, size: int) -> tuple[Octets, int]:
     """Make a row of each packet, with ``size`` octets of payload or zeros behind it.
 
     Returns
     -------
     tuple
-        The rows, which have the same headers yet, and the octets of each packet.
+        The rows, which have the same headers yet, and the octets of the last packet.
     """
     end, whole = len(headers), len(payload) // size
     count = max(1, -(-len(payload) // size))
-    rows: Octets = np.zeros((count, end + size), np.uint8)
+    rows: Octets = np.empty((count, end + size), np.uint8)
     rows[:, :end] = np.frombuffer(headers, np.uint8)
     octets = np.frombuffer(payload, np.uint8)
     rows[:whole, end:] = octets[: whole * size].reshape(whole, size)
     rest = octets[whole * size :]
     rows[whole:, end : end + len(rest)] = rest
-    sizes: Numbers = np.full(count, end + size, np.int64)
-    sizes[-1] = end + len(payload) - (count - 1) * size
-    return rows, sizes
+    rows[whole:, end + len(rest) :] = 0
+    return rows, end + len(payload) - (count - 1) * size
 
 
-def _write_tcp(rows: Octets, sizes: Numbers, begin: int, size: int) -> None:
-    """Write what differs in TCP headers, and right checksums."""
-    first = words_at(rows[:1], begin + 4, 4)
-    put_words(rows, begin + 4, first + np.arange(len(rows)) * size, 4)
-    rows[:-1, begin + 13] &= 0xFF & ~(FIN | PSH)
-    rows[1:, begin + 13] &= 0xFF & ~CWR
-    put_words(rows, begin + 16, 0)
-    totals = word_sums(rows[:, begin:]) + pseudo_sums(rows, sizes - begin)
-    put_words(rows, begin + 16, -totals % MODULUS)
+def _write_tcp(rows: Octets, last: int, begin: int, headers: bytearray) -> None:
+    """Write what differs in TCP headers, and the right checksums."""
+    width = rows.shape[1]
+    (first,) = _U32.unpack_from(headers, begin + 4)
+    steps = np.arange(len(rows)) * (width - len(headers))
+    put_words(rows, begin + 4, first + steps, 4)
+    sums = word_sums(rows[:, begin:])
+    sums += swapped(pseudo_sum(headers, width - begin))
+    sums[-1] += swapped(last - width)
+    put_checksums(rows, begin + 16, sums)
 
 
-def _write_ipv4(rows: Octets, sizes: Numbers, begin: int) -> None:
-    """Write what differs in IPv4 headers, and right checksums."""
-    put_words(rows, 2, sizes)
-    put_words(rows, 4, words_at(rows[:1], 4, 2) + np.arange(len(rows)))
-    put_words(rows, 10, 0)
-    put_words(rows, 10, -word_sums(rows[:, :begin]) % MODULUS)
+def _write_ipv4(rows: Octets, last: int, header: bytearray) -> None:
+    """Write what differs in IPv4 headers, and the right checksums."""
+    width = rows.shape[1]
+    (first,) = _U16.unpack_from(header, 4)
+    numbers = (first + np.arange(len(rows))) & 0xFFFF
+    # all but Total Length, Identification and the checksum itself
+    same = int.from_bytes(header[:2] + header[6:10] + header[12:], "big") % MODULUS
+    sums = numbers + (same + width)
+    sums[-1] += last - width
+    put_words(rows, 2, width)
+    put_words(rows[-1:], 2, last)
+    put_words(rows, 4, numbers)
+    put_words(rows, 10, -sums % MODULUS)
 
 
-__all__ = ["complete_checksum", "segment", "split"]
+__all__ = ["complete_checksum", "pseudo_sum", "segment", "split"]

@@ -429,10 +429,10 @@ class Peer(ABC):
         try:
             while not self._stop.is_set():
                 with self._device_turn:
-                    packets = device.read_batch()
-                if packets:
+                    runs = device.read_runs()
+                for packets in runs:
                     self.execute(self.endpoint.inner_packets(packets))
-                else:
+                if not runs:
                     poller.poll()
         except IketcpError as error:
             self._fail(str(error))
