@@ -28,6 +28,9 @@ LOAD_SECONDS = 1.5
 """How long the transfers during the cut and the rekey are meant to take."""
 
 SMALLEST_LOAD = 8 << 20
+LARGEST_LOAD = 8
+"""Times the measured transfer; what is sent repeats itself then."""
+
 CUT_AT = 0.3
 REKEY_AT = 0.3
 """Share of a transfer that has arrived when its trouble begins."""
@@ -181,7 +184,8 @@ def measure(play: Performance) -> None:
             f"{_mebi(result.octets)} at {rate / 1e6:.0f} Mbit/s, {result.short_hash}"
         )
     wanted = int(rate / 8 * LOAD_SECONDS)
-    play.load = max(min(wanted, play.octets), min(SMALLEST_LOAD, play.octets))
+    least, most = min(SMALLEST_LOAD, play.octets), LARGEST_LOAD * play.octets
+    play.load = max(least, min(wanted, most))
 
 
 def cut(play: Performance) -> None:

@@ -22,6 +22,7 @@ from iketcp.config import load
 from iketcp.config.model import Role
 from iketcp.demo.memory_host import MemoryHost
 from iketcp.demo.scenery import EAST, INNER, WEST
+from iketcp.demo.workload import repeated
 from iketcp.net.tun import MemoryTun
 from iketcp.net.wake import Wake
 from iketcp.peers import Initiator, Peer, Responder
@@ -76,7 +77,7 @@ class MemorySite:
                     self._data = os.urandom(command["octets"])
                     self.report(kind="prepared", octets=len(self._data))
                 case "send":
-                    data = self._data[: command["octets"]]
+                    data = repeated(self._data, command["octets"])
                     self.host.send(INNER[self._site][0], command["target"], data)
         except OSError as error:
             self.report(kind="failed", reason=str(error))

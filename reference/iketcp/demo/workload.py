@@ -112,7 +112,7 @@ class Commands:
             elif command["command"] == "devices":
                 self._report(kind="devices", devices=devices())
             elif command["command"] == "send":
-                data = self._data[: command["octets"]]
+                data = repeated(self._data, command["octets"])
                 send(command["target"], command["port"], data, self._report)
         except OSError as error:
             self._report(kind="failed", reason=str(error))
@@ -127,6 +127,11 @@ class Commands:
                 octets=answer.octets if answer else 0,
                 seconds=answer.round_trip_seconds if answer else None,
             )
+
+
+def repeated(octets: bytes, size: int) -> bytes:
+    """Return so many octets, from the beginning again where there are not enough."""
+    return (octets * -(-size // len(octets)))[:size]
 
 
 def _receive_exactly(sock: socket.socket, size: int) -> bytes:
