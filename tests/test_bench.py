@@ -1,41 +1,27 @@
-"""Benchmarks: that they measure, and say what they could not; not how fast it is."""
+"""The frame of the benchmarks: the command, the table, the document, the picture."""
 
-import contextlib
 import json
 import os
 import platform
-import shutil
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
 from iketcp import bench_command
-from iketcp.bench import machine, report, throughput
-from iketcp.bench.contenders import Contender, Iketcp, OpenVpn, Running, Wire
+from iketcp.bench import machine, plot, report
 from iketcp.bench.report import Chart, Row
-from iketcp.bench.throughput import measure_all
 from iketcp.cli import app
-from iketcp.demo.stage import Namespaces
-from iketcp.errors import EnvironmentProblem
-from namespaces import require_or_skip, tun_obstacle
+from iketcp.errors import ConfigurationError
 from test_cli import run
 
-
-class Missing:
-    """A contender whose program is not there."""
-
-    name = "missing"
-
-    @contextlib.contextmanager
-    def up(self, namespaces: Namespaces, folder: Path) -> Iterator[Running]:
-        raise EnvironmentProblem("there is no such program")
-        yield
+SVG = "{http://www.w3.org/2000/svg}"
 
 
 def printed(chart: Chart) -> str:
@@ -66,8 +52,10 @@ def test_the_table_has_medians_spread_and_ratios() -> None:
     ]
 
 
-def test_what_was_not_measured_is_said() -> None:
-    assert "there is no such program" in printed(chart_of(FAST, MISSING))
+def test_what_was_not_measured_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    report.deliver("some", [chart_of(FAST, MISSING)])
+    *_, last = capsys.readouterr().out.strip().splitlines()
+    assert last == "missing: there is no such program"
 
 
 def test_there_is_no_ratio_to_what_was_not_measured() -> None:
@@ -112,12 +100,80 @@ def test_the_processor_has_a_name(tmp_path: Path) -> None:
     assert machine.processor_model(path) == "Fast CPU: 3 GHz"
 
 
+# --- the picture ----------------------------------------------------------------------
+
+
+def document() -> dict[str, Any]:
+    """What a reader finds in the file of a benchmark."""
+    giant = Row("plain wire", [90_000, 90_000, 90_000])
+    charts = [chart_of(giant, FAST, SLOW, MISSING), Chart("<other>", "ms", [FAST])]
+    found: dict[str, Any] = json.loads(json.dumps(report.document("x", charts, {})))
+    return found
+
+
+def test_the_picture_is_xml_and_shows_every_figure() -> None:
+    root = ElementTree.fromstring(plot.svg(document()))
+    texts = [each.text for each in root.iter(f"{SVG}text")]
+    for text in (
+        "iketcp bench x",
+        "600 (2.00)",
+        "300 (1.00)",
+        "90000 (300)",
+        "there is no such program",
+        "<other>",
+        "600",
+        "ms",
+    ):
+        assert text in texts
+
+
+def test_bars_are_as_long_as_their_figures() -> None:
+    """600 is two thirds of the largest figure, 900; the giant does not count."""
+    root = ElementTree.fromstring(plot.svg(document()))
+    bars = [each for each in root.iter(f"{SVG}rect") if each.get("x")]
+    giant, fast, slow, _ = (float(bar.attrib["width"]) for bar in bars)
+    assert fast == pytest.approx(plot.BAR_WIDTH * 2 / 3, abs=0.1)
+    assert slow == pytest.approx(plot.BAR_WIDTH / 3, abs=0.1)
+    assert plot.BAR_WIDTH < giant < plot.BAR_WIDTH * 1.1
+
+
+def test_nothing_at_all_has_a_picture_too() -> None:
+    empty = {**document(), "charts": []}
+    assert ElementTree.fromstring(plot.svg(empty)).tag == f"{SVG}svg"
+    assert plot.full_scale([]) == 1
+    assert plot.full_scale([0.0]) == 1
+
+
+def test_a_long_problem_stays_in_its_column() -> None:
+    row = Row("missing", problem="there is nothing of all this " * 9)
+    text = "".join(plot.panel(chart_of(row)))
+    assert "this there …</text>" in text
+
+
+def test_a_picture_is_drawn_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(document()))
+    bench_command.plot(path)
+    assert (tmp_path / "x.svg").read_text() == plot.svg(document())
+    assert run("bench", "plot", path, tmp_path / "y.svg").returncode == 0
+    assert (tmp_path / "y.svg").exists()
+
+
+@pytest.mark.parametrize("text", [None, "", "[]", "{}", '{"charts": [{"x": 1}]}'])
+def test_what_is_no_document_is_refused(tmp_path: Path, text: str | None) -> None:
+    path = tmp_path / "x.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(ConfigurationError, match="no figures of a benchmark"):
+        bench_command.plot(path)
+
+
 # --- the command ----------------------------------------------------------------------
 
 
 def test_the_help_names_what_there_is() -> None:
     printed = run("bench", "--help").stdout
-    for name in (*bench_command.present(), "all"):
+    for name in (*bench_command.present(), "all", "plot"):
         assert f" {name} " in printed
     assert "--seconds" in run("bench", "throughput", "--help").stdout
     refusal = run("bench", "nonsense")
@@ -160,43 +216,21 @@ def test_all_of_them_are_run_whatever_happens(
     ]
 
 
-# --- contenders -----------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_contenders_are_measured_round_by_round() -> None:
-    """One that cannot be measured does not keep the others from it."""
-    require_or_skip(os.geteuid() == 0, "only root has this mode")
-    require_or_skip(not tun_obstacle(), tun_obstacle())
-    require_or_skip(shutil.which("iperf3") is not None, "iperf3 is not installed")
-    said: list[str] = []
-    contender = Iketcp("iketcp", 9000, is_tls=True)
-    contenders: list[Contender] = [Wire(), Missing(), contender]
-    wire, missing, tunnel = measure_all(contenders, 2, 1, streams=2, say=said.append)
-    assert [text.partition(":")[0] for text in said] == [
-        "plain wire",
-        "missing",
-        "iketcp",
-        "plain wire",
-        "iketcp",
-    ]
-    ours, plain = tunnel.row(), wire.row()
-    assert len(plain.figures) == len(ours.figures) == 2
-    assert 0 < ours.median < plain.median
-    assert plain.further["CPU s/Gbit"] == [0, 0]
-    assert min(ours.further["CPU s/Gbit"]) > 0
-    assert missing.row().problem == "there is no such program"
-
-
-def test_a_program_that_is_missing_is_named(
+def test_what_all_of_them_leave(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
-    namespaces = Namespaces("root", {}, None)
-    with (
-        pytest.raises(EnvironmentProblem, match="apt-get install openvpn"),
-        OpenVpn("OpenVPN").up(namespaces, tmp_path),
-    ):
-        pass
-    with pytest.raises(EnvironmentProblem, match="apt-get install iperf3"):
-        throughput.measure_all([], 1, 1)
+    """A table, the figures and a picture."""
+
+    def play(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        assert command[1:7] == ["-m", "iketcp", "bench", "some", "--rounds", "2"]
+        Path(command[-1]).write_text(json.dumps(document()))
+        return subprocess.CompletedProcess(command, 0, "a table\n")
+
+    monkeypatch.setattr(bench_command, "present", lambda: ["some"])
+    monkeypatch.setattr(subprocess, "run", play)
+    arguments = ["bench", "all", "--into", str(tmp_path), "--rounds", "2"]
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 0
+    assert "a table" in done.stdout
+    assert (tmp_path / "some.txt").read_text() == "a table\n"
+    assert (tmp_path / "some.svg").read_text() == plot.svg(document())

@@ -1,11 +1,9 @@
 """The benchmark of handshakes: that it measures, and says what it could not."""
 
-import json
 import os
 import shutil
 
 import pytest
-from rich.console import Console
 
 from iketcp.bench.handshake_peers import SCENARIOS
 from iketcp.bench.handshakes import (
@@ -15,49 +13,33 @@ from iketcp.bench.handshakes import (
     HandshakeResult,
     Handshakes,
     Meeting,
-    as_json,
+    charts_of,
     measure_all,
     meetings,
-    table,
 )
+from iketcp.bench.report import Row
 from namespaces import require_or_skip, tun_obstacle
 
 PSK = SCENARIOS[0]
 TO_OURS = Meeting(PSK, GENERATOR, OURS, "udp")
 
 
-def printed(results: list[HandshakeResult]) -> str:
-    with open(os.devnull, "w") as nowhere:
-        console = Console(width=160, record=True, file=nowhere)
-        console.print(table("title", results))
-        return console.export_text()
-
-
-def test_the_table_has_medians_and_spread() -> None:
-    rounds = [Handshakes(300, 1.5, 2.0), Handshakes(100, 1.0, 3.0)]
-    rounds.append(Handshakes(200, 2.5, 1.0))
-    lines = printed([HandshakeResult(TO_OURS, rounds)]).splitlines()
-    (row,) = [line.replace("│", " ") for line in lines if "│" in line]
-    name = "PSK, X25519: load generator to iketcp, UDP"
-    assert row.strip().startswith(name)
-    assert row.strip()[len(name) :].split() == ["200", "100", "300", "1.50", "2.00"]
-
-
-def test_what_was_not_measured_is_said() -> None:
-    result = HandshakeResult(TO_OURS, problem="there is no such program")
-    assert "there is no such program" in printed([result])
-    assert as_json([result]) == [
-        {
-            "scenario": "PSK, X25519",
-            "initiator": "load generator",
-            "responder": "iketcp",
-            "protocol": "udp",
-            "problem": "there is no such program",
-            "per_second": [],
-            "initiator_milliseconds": [],
-            "responder_milliseconds": [],
-        }
-    ]
+def test_the_charts_have_every_figure() -> None:
+    hybrid = Meeting(SCENARIOS[2], GENERATOR, OURS, "tcp")
+    charts = charts_of(
+        [
+            HandshakeResult(TO_OURS, [Handshakes(300, 1.5, 2), Handshakes(100, 1, 3)]),
+            HandshakeResult(Meeting(PSK, GENERATOR, THEIRS, "udp"), problem="none"),
+            HandshakeResult(hybrid, [Handshakes(50, 5, 6)]),
+        ]
+    )
+    both = {"initiator CPU ms": [1.5, 1], "responder CPU ms": [2, 3]}
+    first, second = charts
+    assert first.title == "PSK, X25519"
+    assert first.rows[0] == Row("load generator to iketcp, UDP", [300, 100], both)
+    assert (first.rows[1].name, first.rows[1].problem) == (first.compared_with, "none")
+    assert [row.name for row in second.rows] == ["load generator to iketcp, TCP"]
+    assert second.compared_with == ""
 
 
 def test_every_scenario_meets_ours_and_strongswan_where_it_can() -> None:
@@ -92,7 +74,6 @@ def test_our_responder_is_measured() -> None:
     hybrid = SCENARIOS[2]
     (result,) = measure_all([Meeting(hybrid, GENERATOR, OURS, "tcp")], 1, 1)
     check(result)
-    assert json.dumps(as_json([result]))
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ imported when it is run, or when its help is asked for.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from importlib import import_module
@@ -63,7 +64,7 @@ def run_all(
     ] = RESULTS,
     rounds: Annotated[int, typer.Option(min=1, help="Measure each so often.")] = 5,
 ) -> None:
-    """Run every benchmark: of each a table (.txt) and all figures (.json)."""
+    """Run every benchmark; of each there will be a .txt, a .json and a .svg."""
     from iketcp.console import FAILED
 
     into.mkdir(parents=True, exist_ok=True)
@@ -82,4 +83,26 @@ def _run(name: str, into: Path, rounds: int) -> bool:
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
     typer.echo(done.stdout, nl=False)
     (into / f"{name}.txt").write_text(done.stdout)
-    return done.returncode == 0
+    if done.returncode:
+        return False
+    plot(figures)
+    return True
+
+
+@bench_app.command()
+def plot(
+    figures: Annotated[Path, typer.Argument(metavar="JSON", help="From --json.")],
+    svg: Annotated[
+        Path | None,
+        typer.Argument(metavar="SVG", help="Where it goes; else beside the file."),
+    ] = None,
+) -> None:
+    """Draw what a benchmark has found."""
+    from iketcp.bench.plot import svg as draw
+    from iketcp.errors import ConfigurationError
+
+    try:
+        picture = draw(json.loads(figures.read_text()))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(f"{figures}: no figures of a benchmark") from error
+    (svg or figures.with_suffix(".svg")).write_text(picture)

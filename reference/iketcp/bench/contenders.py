@@ -1,4 +1,4 @@
-"""What is compared: plain wire, iketcp in several forms, OpenVPN over TCP."""
+"""What a contender is; and plain wire, iketcp in several forms, OpenVPN over TCP."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from iketcp.demo.scenery import (
 )
 from iketcp.demo.stage import Namespaces
 from iketcp.demo.wrapping import TLS_FOLDER, Wrapping
+from iketcp.errors import EnvironmentProblem
 
 Running = tuple[str, list[Program]]
 """An address of the east to send to, and the programs between: east, then west."""
@@ -61,6 +62,12 @@ class Wire:
         yield OUTER[EAST][0].partition("/")[0], []
 
 
+UDP = """
+[transport]
+protocol = "udp"
+"""
+
+
 @dataclass(frozen=True)
 class Iketcp:
     """Our own initiator and responder.
@@ -77,6 +84,8 @@ class Iketcp:
         The proposal for the Child SA.
     is_tls : bool
         Whether TLS is around the TCP connection. RFC 9329 App. A.
+    is_udp : bool
+        Whether it goes over UDP instead of TCP.
     """
 
     name: str
@@ -84,10 +93,13 @@ class Iketcp:
     has_offloads: bool = True
     esp: str = "aes256gcm16-x25519-noesn"
     is_tls: bool = False
+    is_udp: bool = False
 
     @contextlib.contextmanager
     def up(self, namespaces: Namespaces, folder: Path) -> Iterator[Running]:
         """Start both peers, the responder first."""
+        if self.is_udp and self.mtu > TUNNEL_MTU:
+            raise EnvironmentProblem("packets larger than the wire's need TCP")
         make_secret_file(folder / "psk", b"a secret of a benchmark, 32 octets\n")
         if self.is_tls:
             write_tls_files(folder / TLS_FOLDER, [Addresses().responder])
@@ -95,16 +107,17 @@ class Iketcp:
         with contextlib.ExitStack() as stack:
             for site, role in ((EAST, "responder"), (WEST, "initiator")):
                 path = folder / f"{site}.toml"
-                path.write_text(self._text(site, folder))
+                path.write_text(self.configuration(site, folder))
                 command = [sys.executable, "-m", "iketcp", role, "-c", str(path)]
                 program = Program(namespaces, site, command, folder / f"{site}.log")
                 stack.enter_context(running([program]))
                 programs.append(program)
             yield INNER[EAST][0], programs
 
-    def _text(self, site: str, folder: Path) -> str:
+    def configuration(self, site: str, folder: Path) -> str:
+        """Return the file of a site."""
         wrapping = Wrapping(is_tls=self.is_tls)
-        tables = wrapping.tables(site, Addresses())
+        tables = wrapping.tables(site, Addresses()) + (UDP if self.is_udp else "")
         text = configuration(site, folder, tables=tables)
         text = text.replace("aes256gcm16-x25519-noesn", self.esp)
         offloads = str(self.has_offloads).lower()

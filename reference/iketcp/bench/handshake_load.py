@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import Protocol
 
-from iketcp.bench.programs import cpu_seconds_of
+from iketcp.bench.processor_time import seconds_of
 from iketcp.config import Configuration, load
 from iketcp.effects import ConnectionId, Effect, SendDatagrams, Transmit
 from iketcp.endpoint import Endpoint
@@ -260,10 +260,10 @@ def run(
     endpoint, way = _first_handshake(configuration)
     for _ in range(warm):
         handshake(endpoint, way)
-    before = time.monotonic(), time.process_time(), cpu_seconds_of(process)
+    before = time.monotonic(), time.process_time(), seconds_of(process)
     for _ in range(count):
         handshake(endpoint, way)
-    after = time.monotonic(), time.process_time(), cpu_seconds_of(process)
+    after = time.monotonic(), time.process_time(), seconds_of(process)
     seconds, ours, theirs = (b - a for a, b in zip(before, after, strict=True))
     return {"seconds": seconds, "initiator": ours, "responder": theirs}
 

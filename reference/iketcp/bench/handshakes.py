@@ -9,26 +9,23 @@ The load generator (:mod:`iketcp.bench.handshake_load`) is our initiator without
 and without a tunnel device; it is the same for each responder. strongSwan as initiator
 is told to begin and to delete by its own ``swanctl``, whose start takes most of the
 time, and none of the processor time that counts.
-
-``python -m iketcp.bench.handshakes`` runs it: root, and strongSwan to compare with.
 """
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import json
-import statistics
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
-from rich.console import Console
-from rich.table import Table
+import typer
 
+from iketcp.bench import versions
 from iketcp.bench.handshake_peers import (
     SCENARIOS,
     Scenario,
@@ -36,7 +33,9 @@ from iketcp.bench.handshake_peers import (
     write_ours,
     write_secrets,
 )
+from iketcp.bench.options import ROUNDS, JsonFile, Rounds
 from iketcp.bench.programs import Program, running
+from iketcp.bench.report import Chart, Row, deliver
 from iketcp.demo.children import python_command
 from iketcp.demo.scenery import EAST, WEST
 from iketcp.demo.stage import Namespaces, make_namespaces
@@ -52,6 +51,8 @@ STRONGSWAN_SHARE = 5
 """strongSwan initiates so many times fewer handshakes, because of ``swanctl``."""
 
 OURS, THEIRS, GENERATOR = "iketcp", "strongSwan", "load generator"
+REFERENCE = f"{GENERATOR} to {THEIRS}, UDP"
+"""Counts as 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +65,9 @@ class Meeting:
     protocol: str
 
     @property
-    def name(self) -> str:
+    def parties(self) -> str:
         """As it stands in the table."""
-        who = f"{self.initiator} to {self.responder}"
-        return f"{self.scenario.name}: {who}, {self.protocol.upper()}"
+        return f"{self.initiator} to {self.responder}, {self.protocol.upper()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,17 @@ class HandshakeResult:
     measurements: list[Handshakes] = field(default_factory=list)
     problem: str = ""
     """Why it could not be measured; empty if it was."""
+
+    def row(self) -> Row:
+        """Return it as a row of a chart."""
+        initiator = [each.initiator_milliseconds for each in self.measurements]
+        responder = [each.responder_milliseconds for each in self.measurements]
+        return Row(
+            self.meeting.parties,
+            [each.per_second for each in self.measurements],
+            {"initiator CPU ms": initiator, "responder CPU ms": responder},
+            self.problem,
+        )
 
 
 def meetings(scenarios: Sequence[Scenario] = SCENARIOS) -> list[Meeting]:
@@ -126,7 +137,7 @@ def measure_all(
         for result in results:
             if result.problem:
                 continue
-            name = result.meeting.name
+            name = f"{result.meeting.scenario.name}: {result.meeting.parties}"
             try:
                 measured = measure(result.meeting, count)
             except EnvironmentProblem as error:
@@ -219,81 +230,40 @@ def _each(count: int, seconds: float, initiator: float, responder: float) -> Han
 # --- what was found -------------------------------------------------------------------
 
 
-def table(title: str, results: Sequence[HandshakeResult]) -> Table:
-    """Lay out the medians of all rounds, with the smallest and the largest rate."""
-    found = Table(title=title, title_justify="left")
-    found.add_column("handshake")
-    for heading in ("a second", "from", "to", "initiator CPU ms", "responder CPU ms"):
-        found.add_column(heading, justify="right")
-    for result in results:
-        if not result.measurements:
-            found.add_row(result.meeting.name, result.problem, "", "", "", "")
-            continue
-        rates = [each.per_second for each in result.measurements]
-        ours = [each.initiator_milliseconds for each in result.measurements]
-        theirs = [each.responder_milliseconds for each in result.measurements]
-        found.add_row(
-            result.meeting.name,
-            f"{statistics.median(rates):.0f}",
-            f"{min(rates):.0f}",
-            f"{max(rates):.0f}",
-            f"{statistics.median(ours):.2f}",
-            f"{statistics.median(theirs):.2f}",
-        )
-    return found
-
-
-def as_json(results: Sequence[HandshakeResult]) -> list[dict[str, object]]:
-    """Return every figure of every round."""
+def charts_of(results: Sequence[HandshakeResult]) -> list[Chart]:
+    """Return a chart for each scenario, its rows those who met."""
+    scenarios = dict.fromkeys(result.meeting.scenario for result in results)
     return [
-        {
-            "scenario": result.meeting.scenario.name,
-            "initiator": result.meeting.initiator,
-            "responder": result.meeting.responder,
-            "protocol": result.meeting.protocol,
-            "problem": result.problem,
-            "per_second": [m.per_second for m in result.measurements],
-            "initiator_milliseconds": [
-                m.initiator_milliseconds for m in result.measurements
-            ],
-            "responder_milliseconds": [
-                m.responder_milliseconds for m in result.measurements
-            ],
-        }
-        for result in results
+        Chart(
+            scenario.name,
+            "handshakes/s",
+            [each.row() for each in results if each.meeting.scenario == scenario],
+            REFERENCE if scenario.is_strongswans else "",
+        )
+        for scenario in scenarios
     ]
 
 
-def main() -> None:
-    """Run as a program."""
-    parser = argparse.ArgumentParser("iketcp.bench.handshakes")
-    parser.add_argument("--rounds", type=int, default=5, help="measure each so often")
-    parser.add_argument("--count", type=int, default=500, help="handshakes each time")
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    options = parser.parse_args()
+def command(
+    rounds: Rounds = ROUNDS,
+    count: Annotated[int, typer.Option(min=1, help="Handshakes each time.")] = 500,
+    json_file: JsonFile = None,
+) -> None:
+    """Handshakes a second, and what one costs either side; root."""
     results = measure_all(
-        meetings(),
-        options.rounds,
-        options.count,
-        Console(stderr=True, highlight=False).print,
+        meetings(), rounds, count, lambda text: typer.echo(text, err=True)
     )
-    if options.json:
-        sys.stdout.write(json.dumps(as_json(results), indent=2) + "\n")
-    else:
-        title = f"Handshakes: {options.count}; rounds: {options.rounds}"
-        Console().print(table(title, results))
+    settings = {"rounds": rounds, "count": count, "versions": versions.found()}
+    deliver("handshakes", charts_of(results), json_file, settings)
 
 
 __all__ = [
     "HandshakeResult",
     "Handshakes",
     "Meeting",
-    "as_json",
+    "charts_of",
+    "command",
     "measure",
     "measure_all",
     "meetings",
-    "table",
 ]
-
-if __name__ == "__main__":
-    main()

@@ -9,9 +9,14 @@ ROUNDS = 5
 
 Rounds = Annotated[int, typer.Option(min=1, help="Measure each so often.")]
 
+Repeats = Annotated[
+    int,
+    typer.Option(min=0, help="Measure so often again if other programs disturbed it."),
+]
+
 JsonFile = Annotated[
     Path | None,
     typer.Option("--json", metavar="FILE", help="Write every figure into a file."),
 ]
 
-__all__ = ["ROUNDS", "JsonFile", "Rounds"]
+__all__ = ["ROUNDS", "JsonFile", "Repeats", "Rounds"]

@@ -6,23 +6,18 @@ import contextlib
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
+from iketcp.bench.processor_time import seconds_of
 from iketcp.demo.children import python_command
 from iketcp.demo.stage import Namespaces
 from iketcp.errors import EnvironmentProblem
 
 FAREWELL_SECONDS = 5.0
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds_of(process: int) -> float:
-    """Processor time that a process has taken, in user and in system mode."""
-    text = Path(f"/proc/{process}/stat").read_text()
-    fields = text.rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
+LISTENING_SECONDS = 10.0
 
 
 class Program:
@@ -64,8 +59,8 @@ class Program:
             )
 
     def cpu_seconds(self) -> float:
-        """Processor time that it has taken, in user and in system mode."""
-        return cpu_seconds_of(self.process.pid)
+        """Processor time that it and what it has started have taken."""
+        return seconds_of(self.process.pid)
 
     def output(self, timeout_seconds: float) -> str:
         """Wait for its end, and return what it printed.
@@ -103,6 +98,24 @@ def running(programs: Sequence[Program]) -> Iterator[None]:
             program.stop()
 
 
+def wait_until_listening(namespaces: Namespaces, site: str, port: int) -> None:
+    """Wait for a program to take TCP connections on a port of a site.
+
+    Raises
+    ------
+    EnvironmentProblem
+        None does.
+    """
+    command = [require_program("ss", "iproute2"), "-Hltn", f"sport = :{port}"]
+    deadline = time.monotonic() + LISTENING_SECONDS
+    while time.monotonic() < deadline:
+        once = Program(namespaces, site, command)
+        with running([once]):
+            if once.output(LISTENING_SECONDS):
+                return
+    raise EnvironmentProblem(f"nobody listens on port {port}")
+
+
 def require_program(name: str, package: str) -> str:
     """Find a program.
 
@@ -119,4 +132,4 @@ def require_program(name: str, package: str) -> str:
     return path
 
 
-__all__ = ["Program", "cpu_seconds_of", "require_program", "running"]
+__all__ = ["Program", "require_program", "running", "wait_until_listening"]

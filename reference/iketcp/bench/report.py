@@ -21,7 +21,7 @@ from iketcp.bench import machine
 
 FORMAT = 1
 
-FILE_WIDTH = 100
+FILE_WIDTH = 120
 """Columns of a table that nobody sees on a terminal."""
 
 
@@ -67,6 +67,13 @@ class Chart:
     compared_with: str = ""
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def remarks(self) -> list[str]:
+        """The notes, and what could not be measured."""
+        return self.notes + [
+            f"{row.name}: {row.problem}" for row in self.rows if row.problem
+        ]
+
     def ratio(self, row: Row) -> float | None:
         """Return how a row's median compares; None if there is nothing to compare."""
         for base in self.rows:
@@ -79,14 +86,14 @@ def table(chart: Chart) -> Table:
     """Lay out a chart: medians, their spread, and ratios."""
     further = list(dict.fromkeys(name for row in chart.rows for name in row.further))
     found = Table(title=chart.title, title_justify="left")
-    found.add_column("")
+    found.add_column("", no_wrap=True)
     for heading in (chart.unit, "from", "to", *further):
         found.add_column(heading, justify="right")
     if chart.compared_with:
         found.add_column(f"of {chart.compared_with}", justify="right")
     for row in chart.rows:
         if not row.figures:
-            found.add_row(row.name, row.problem)
+            found.add_row(row.name, "-")
             continue
         cells = [row.median, min(row.figures), max(row.figures)]
         also = [row.further.get(heading) for heading in further]
@@ -140,8 +147,9 @@ def deliver(
         console.width = FILE_WIDTH
     for chart in charts:
         console.print(table(chart))
-        for note in chart.notes:
-            console.print(note)
+        for remark in chart.remarks:
+            console.print(remark)
+        console.print()
     if json_file is not None:
         found = document(benchmark, charts, settings or {})
         json_file.write_text(json.dumps(found, indent=2) + "\n")

@@ -1,185 +1,264 @@
 """Throughput of one or more TCP streams, by ``iperf3``.
 
-A round measures every contender once. Reported are the median of the rounds, their
-smallest and largest figure, and the processor time of the two tunnel programs for each
-gigabit that went through.
+In a round every contender comes up once at each MTU, and each load goes through it
+once. Reported are the median of the rounds, their smallest and largest figure, and the
+processor time of the programs between for each gigabit that went through.
 """
 
 from __future__ import annotations
 
-import json
 import tempfile
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from iketcp.bench.contenders import Contender, Iketcp, OpenVpn, Wire
-from iketcp.bench.options import ROUNDS, JsonFile, Rounds
-from iketcp.bench.programs import Program, require_program, running
+from iketcp.bench import versions
+from iketcp.bench.contenders import Contender
+from iketcp.bench.lineup import REFERENCE, lineup, select
+from iketcp.bench.loads import (
+    CONGESTION_CONTROL,
+    send,
+    steer_congestion,
+    wait_until_up,
+)
+from iketcp.bench.options import ROUNDS, JsonFile, Repeats, Rounds
+from iketcp.bench.programs import Program, require_program
 from iketcp.bench.report import Chart, Row, deliver
-from iketcp.demo.scenery import EAST, WEST
+from iketcp.bench.undisturbed import MOST_SHARE, REPEATS, Attempt, undisturbed
 from iketcp.demo.stage import Namespaces, make_namespaces
 from iketcp.errors import EnvironmentProblem
 
-UP_SECONDS = 20.0
-"""A tunnel that does not answer a ping for so long has failed."""
+MTUS = (1400, 9000, 60000)
+STREAMS = (1, 4)
 
-CONGESTION_CONTROL = "cubic"
-"""The same for all of iperf3's own connections."""
+CPU = "CPU s/Gbit"
+OTHERS = "others %"
+"""What other programs took of one processor meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is sent: the number of TCP connections, and whether from east to west."""
+
+    streams: int
+    is_back: bool
+
+    def __str__(self) -> str:
+        """Name it as in the titles of charts."""
+        count = "1 stream" if self.streams == 1 else f"{self.streams} streams"
+        return f"{count} {'east to west' if self.is_back else 'west to east'}"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How to measure.
+
+    Parameters
+    ----------
+    rounds : int
+        How often each contender is measured.
+    seconds : int
+        Length of each measurement.
+    repeats : int
+        How often it may be made again if other programs disturbed it.
+    """
+
+    rounds: int
+    seconds: int
+    repeats: int = REPEATS
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """One contender in one round."""
+    """What one load brought."""
 
     megabits_per_second: float
     cpu_seconds_per_gigabit: float
 
 
-@dataclass(slots=True)
-class Result:
-    """One contender in all rounds."""
+class Field:
+    """Contenders at one MTU, and what was found about them: a chart for each load."""
 
-    name: str
-    measurements: list[Measurement] = field(default_factory=list)
-    problem: str = ""
-    """Why it could not be measured; empty if it was."""
+    def __init__(
+        self, mtu: int, contenders: Sequence[Contender], loads: Sequence[Load]
+    ) -> None:
+        self.mtu = mtu
+        self.contenders = contenders
+        self.loads = loads
+        self.repeats = dict.fromkeys(loads, 0)
+        self.rows = {
+            load: [Row(contender.name) for contender in contenders] for load in loads
+        }
 
-    def row(self) -> Row:
-        """Return it as a row of a chart."""
-        rates = [each.megabits_per_second for each in self.measurements]
-        cpu = [each.cpu_seconds_per_gigabit for each in self.measurements]
-        return Row(self.name, rates, {"CPU s/Gbit": cpu}, self.problem)
-
-
-def command(
-    rounds: Rounds = ROUNDS,
-    seconds: Annotated[int, typer.Option(min=1, help="For so long each.")] = 5,
-    streams: Annotated[int, typer.Option(min=1, help="TCP connections at once.")] = 1,
-    mtu: Annotated[int, typer.Option(help="MTU of the tunnels.")] = 1400,
-    json_file: JsonFile = None,
-) -> None:
-    """Throughput of TCP with and without tunnels."""
-    contenders: list[Contender] = [
-        Wire(),
-        Iketcp("iketcp", mtu),
-        Iketcp("iketcp, ChaCha20", mtu, esp="chacha20poly1305-x25519-noesn"),
-        Iketcp("iketcp, TLS", mtu, is_tls=True),
-        Iketcp("iketcp, no offloads", mtu, has_offloads=False),
-        OpenVpn("OpenVPN", mtu),
-    ]
-    results = measure_all(
-        contenders, rounds, seconds, streams, lambda text: typer.echo(text, err=True)
-    )
-    title = f"TCP streams: {streams}; MTU {mtu}; rounds: {rounds}"
-    chart = Chart(title, "Mbit/s", [each.row() for each in results], "OpenVPN")
-    settings = {"rounds": rounds, "seconds": seconds, "streams": streams, "mtu": mtu}
-    deliver("throughput", [chart], json_file, settings)
-
-
-def measure_all(
-    contenders: Sequence[Contender],
-    rounds: int,
-    seconds: int,
-    streams: int = 1,
-    say: Callable[[str], None] = lambda text: None,
-) -> list[Result]:
-    """Measure all contenders side by side.
-
-    Parameters
-    ----------
-    contenders : sequence of Contender
-        In the order of the table.
-    rounds : int
-        How often each is measured.
-    seconds : float
-        Length of each measurement, at least 1.
-    streams : int
-        TCP connections through the tunnel at once.
-    say : Callable
-        Hears of each figure as it comes.
-
-    Raises
-    ------
-    EnvironmentProblem
-        No namespaces can be made here, or there is no iperf3.
-    """
-    require_program("iperf3", "iperf3")
-    results = [Result(contender.name) for contender in contenders]
-    for _ in range(rounds):
-        for contender, result in zip(contenders, results, strict=True):
-            if result.problem:
+    def play(self, plan: Plan, say: Callable[[str], None]) -> None:
+        """Measure every contender once; one that never came up is left out."""
+        for place, contender in enumerate(self.contenders):
+            rows = [self.rows[load][place] for load in self.loads]
+            if any(row.problem and not row.figures for row in rows):
                 continue
             try:
-                measurement = measure(contender, seconds, streams)
+                self._measure(contender, place, plan, say)
             except EnvironmentProblem as error:
-                result.problem = str(error)
-                say(f"{contender.name}: {error}")
-            else:
-                result.measurements.append(measurement)
-                say(f"{contender.name}: {measurement.megabits_per_second:.0f} Mbit/s")
-    return results
+                say(f"{contender.name}, MTU {self.mtu}: {error}")
+                for row in rows:
+                    row.problem = str(error)
+
+    def _measure(
+        self,
+        contender: Contender,
+        place: int,
+        plan: Plan,
+        say: Callable[[str], None],
+    ) -> None:
+        for load, attempt in measure(contender, self.loads, plan):
+            self.repeats[load] += attempt.repeats
+            row, found = self.rows[load][place], attempt.taken
+            row.figures.append(found.megabits_per_second)
+            row.further.setdefault(CPU, []).append(found.cpu_seconds_per_gigabit)
+            row.further.setdefault(OTHERS, []).append(100 * attempt.others)
+            rate = f"{found.megabits_per_second:.0f} Mbit/s"
+            say(f"{contender.name}, MTU {self.mtu}, {load}: {rate}")
+
+    def charts(self) -> list[Chart]:
+        """Return what was found, a chart for each load."""
+        return [
+            Chart(
+                f"{load}, MTU {self.mtu}",
+                "Mbit/s",
+                rows,
+                REFERENCE,
+                about_disturbance(rows, self.repeats[load]),
+            )
+            for load, rows in self.rows.items()
+        ]
 
 
-def measure(contender: Contender, seconds: int, streams: int) -> Measurement:
+def about_disturbance(rows: Sequence[Row], repeats: int) -> list[str]:
+    """Say how often something was measured again, and what it was good for."""
+    shares = [share for row in rows for share in row.further.get(OTHERS, ())]
+    disturbed = sum(share > 100 * MOST_SHARE for share in shares)
+    if not repeats and not disturbed:
+        return []
+    return [
+        f"Other programs took more than {MOST_SHARE:.0%} of a processor: measured "
+        f"again {repeats} times; {disturbed} of {len(shares)} figures stayed disturbed."
+    ]
+
+
+def measure(
+    contender: Contender, loads: Sequence[Load], plan: Plan
+) -> list[tuple[Load, Attempt[Measurement]]]:
     """Bring one contender up and send through it.
 
     Raises
     ------
     EnvironmentProblem
-        It does not come up, or the load does not run.
+        It does not come up, or a load does not run.
     """
     with (
         make_namespaces("root") as namespaces,
         tempfile.TemporaryDirectory(prefix="iketcp-bench-") as folder,
-        contender.up(namespaces, Path(folder)) as (address, programs),
     ):
-        _wait_until_up(namespaces, address, programs)
-        before = sum(program.cpu_seconds() for program in programs)
-        octets, rate = _load(namespaces, address, seconds, streams)
-        cpu = sum(program.cpu_seconds() for program in programs) - before
-        return Measurement(rate / 1e6, cpu / (octets * 8 / 1e9))
+        steer_congestion(namespaces)
+        with contender.up(namespaces, Path(folder)) as (address, programs):
+            wait_until_up(namespaces, address, programs)
+            found = []
+            for load in loads:
+
+                def once(load: Load = load) -> Measurement:
+                    return _send(namespaces, address, programs, load, plan.seconds)
+
+                found.append((load, undisturbed(once, plan.repeats)))
+            return found
 
 
-def _wait_until_up(
-    namespaces: Namespaces, address: str, programs: Sequence[Program]
+def _send(
+    namespaces: Namespaces,
+    address: str,
+    programs: Sequence[Program],
+    load: Load,
+    seconds: int,
+) -> Measurement:
+    before = sum(program.cpu_seconds() for program in programs)
+    flow = send(namespaces, address, seconds, load.streams, load.is_back)
+    cpu = sum(program.cpu_seconds() for program in programs) - before
+    return Measurement(flow.bits_per_second / 1e6, cpu / (flow.octets * 8 / 1e9))
+
+
+def measure_all(
+    fields: Sequence[Field], plan: Plan, say: Callable[[str], None]
+) -> list[Chart]:
+    """Measure all contenders side by side.
+
+    Raises
+    ------
+    EnvironmentProblem
+        There is no iperf3.
+    """
+    require_program("iperf3", "iperf3")
+    for number in range(plan.rounds):
+        say(f"round {number + 1} of {plan.rounds}")
+        for field in fields:
+            field.play(plan, say)
+    return [chart for field in fields for chart in field.charts()]
+
+
+Direction = Literal["east", "west", "both"]
+
+
+def loads_of(streams: Sequence[int], direction: Direction) -> list[Load]:
+    """Return every load that is asked for."""
+    backs = {"east": [False], "west": [True], "both": [False, True]}[direction]
+    return [Load(count, is_back) for count in streams for is_back in backs]
+
+
+def command(
+    rounds: Rounds = ROUNDS,
+    seconds: Annotated[int, typer.Option(min=1, help="For so long each.")] = 3,
+    streams: Annotated[
+        list[int] | None,
+        typer.Option(min=1, help="TCP connections at once; repeatable. [1 and 4]"),
+    ] = None,
+    mtu: Annotated[
+        list[int] | None,
+        typer.Option(help="MTU of the tunnels; repeatable. [1400, 9000, 60000]"),
+    ] = None,
+    to: Annotated[
+        Direction, typer.Option(help="The initiator is in the west.")
+    ] = "both",
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Contenders named so; repeatable."),
+    ] = None,
+    repeats: Repeats = REPEATS,
+    json_file: JsonFile = None,
 ) -> None:
-    command = [require_program("ping", "iputils-ping"), "-c1", "-W1", address]
-    deadline = time.monotonic() + UP_SECONDS
-    while time.monotonic() < deadline:
-        if any(program.process.poll() is not None for program in programs):
-            break
-        once = Program(namespaces, WEST, command)
-        with running([once]):
-            if once.process.wait() == 0:
-                return
-    raise EnvironmentProblem("the tunnel does not come up")
+    """Throughput of TCP with and without tunnels."""
+    loads = loads_of(streams or STREAMS, to)
+    fields = [Field(each, select(lineup(each), only), loads) for each in mtu or MTUS]
+    charts = measure_all(
+        fields, Plan(rounds, seconds, repeats), lambda text: typer.echo(text, err=True)
+    )
+    settings = {
+        "rounds": rounds,
+        "seconds": seconds,
+        "congestion_control": CONGESTION_CONTROL,
+        "versions": versions.found(),
+    }
+    deliver("throughput", charts, json_file, settings)
 
 
-def _load(
-    namespaces: Namespaces, address: str, seconds: int, streams: int
-) -> tuple[int, float]:
-    """Send as much as goes; returns octets received, and bits per second."""
-    iperf3 = require_program("iperf3", "iperf3")
-    server = Program(namespaces, EAST, [iperf3, "-s", "-1", "-B", address])
-    command = [iperf3, "-c", address, "-t", str(seconds), "-P", str(streams), "-J"]
-    command += ["-C", CONGESTION_CONTROL, "--connect-timeout", "1000"]
-    deadline = time.monotonic() + UP_SECONDS
-    with running([server]):
-        while True:
-            client = Program(namespaces, WEST, command)
-            with running([client]):
-                report = json.loads(client.output(seconds + UP_SECONDS))
-            if "error" not in report:
-                received = report["end"]["sum_received"]
-                return int(received["bytes"]), float(received["bits_per_second"])
-            # the server may not listen yet
-            if time.monotonic() > deadline or server.process.poll() is not None:
-                raise EnvironmentProblem(f"iperf3: {report['error']}")
-
-
-__all__ = ["Measurement", "Result", "measure", "measure_all"]
+__all__ = [
+    "Field",
+    "Load",
+    "Measurement",
+    "Plan",
+    "about_disturbance",
+    "command",
+    "loads_of",
+    "measure",
+    "measure_all",
+]

@@ -1,0 +1,172 @@
+"""The document of a benchmark as a picture: bars with their spread, in SVG.
+
+A bar is the median, the line through its end goes from the smallest to the largest
+figure, and the number in parentheses is the ratio to the row that counts as 1. A bar
+that would leave no room for the others is cut: it has a gap, and no spread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import shorten
+from typing import Any
+from xml.sax.saxutils import escape, quoteattr
+
+from iketcp.bench.report import Chart, Row, number
+
+COLUMNS = 2
+MARGIN = 24
+PANEL_WIDTH = 680
+LABEL_WIDTH = 210
+FIGURE_WIDTH = 120
+BAR_WIDTH = PANEL_WIDTH - LABEL_WIDTH - FIGURE_WIDTH
+ROW_HEIGHT = 22
+BAR_HEIGHT = 14
+TITLE_HEIGHT = 34
+HEAD_HEIGHT = 48
+PANEL_GAP = 22
+PROBLEM_LETTERS = 66
+
+GIANT = 3.0
+"""A bar so many times as long as the next one is cut."""
+
+OURS, THEIRS, NOBODYS = "#1f6fb2", "#8a939c", "#d3d8dd"
+INK, PALE_INK, PAPER = "#1b1f23", "#69717a", "#ffffff"
+
+STYLE = (
+    "text{font-family:'DejaVu Sans',Verdana,sans-serif;font-size:12px;"
+    f"fill:{INK}}}"
+    ".head{font-size:17px;font-weight:bold}.title{font-size:13px;font-weight:bold}"
+    f".pale{{fill:{PALE_INK}}}.end{{text-anchor:end}}"
+)
+
+
+def read_charts(document: Mapping[str, Any]) -> list[Chart]:
+    """Take the charts out of a document again."""
+    return [
+        Chart(**{**chart, "rows": [Row(**row) for row in chart["rows"]]})
+        for chart in document["charts"]
+    ]
+
+
+def svg(document: Mapping[str, Any]) -> str:
+    """Draw all charts of a document, two beside each other."""
+    charts = read_charts(document)
+    lines = [charts[at : at + COLUMNS] for at in range(0, len(charts), COLUMNS)]
+    head = f"iketcp bench {document['benchmark']}"
+    parts = [_text(MARGIN, 30, head, "head")]
+    parts.append(_text(MARGIN, 48, _about(document), "pale"))
+    top = float(MARGIN + HEAD_HEIGHT)
+    for line in lines:
+        for column, chart in enumerate(line):
+            left = MARGIN + column * (PANEL_WIDTH + MARGIN)
+            parts.append(f'<g transform="translate({left} {top:g})">')
+            parts += panel(chart)
+            parts.append("</g>")
+        top += max(panel_height(chart) for chart in line) + PANEL_GAP
+    width = MARGIN + min(COLUMNS, len(charts) or 1) * (PANEL_WIDTH + MARGIN)
+    size = f'width="{width}" height="{top:g}" viewBox="0 0 {width} {top:g}"'
+    return "\n".join(
+        (
+            f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
+            f"<style>{STYLE}</style>",
+            f'<rect width="100%" height="100%" fill="{PAPER}"/>',
+            *parts,
+            "</svg>\n",
+        )
+    )
+
+
+def _about(document: Mapping[str, Any]) -> str:
+    machine = document["machine"]
+    return (
+        f"{machine['processors']} processors, {machine['processor']}; "
+        f"{machine['system']} {machine['kernel']}; Python {machine['python']}, "
+        f"iketcp {machine['iketcp']}; median, smallest, largest figure"
+    )
+
+
+def panel_height(chart: Chart) -> int:
+    """Height of one chart in pixels."""
+    return TITLE_HEIGHT + ROW_HEIGHT * len(chart.rows)
+
+
+def panel(chart: Chart) -> list[str]:
+    """Draw one chart, its corner at the origin."""
+    full = full_scale([max(row.figures) for row in chart.rows if row.figures])
+    parts = [
+        _text(0, 14, chart.title, "title"),
+        _text(PANEL_WIDTH, 14, _scale(chart), "pale end"),
+    ]
+    for place, row in enumerate(chart.rows):
+        middle = TITLE_HEIGHT + ROW_HEIGHT * place
+        parts.append(_text(LABEL_WIDTH - 8, middle + 4, row.name, "end"))
+        if row.figures:
+            parts += _bar(chart, row, middle, full)
+        else:
+            problem = shorten(row.problem, PROBLEM_LETTERS, placeholder=" …")
+            parts.append(_text(LABEL_WIDTH, middle + 4, problem, "pale"))
+    return parts
+
+
+def _scale(chart: Chart) -> str:
+    return chart.unit + (f" (of {chart.compared_with})" if chart.compared_with else "")
+
+
+def full_scale(largest: Sequence[float]) -> float:
+    """Return the figure at which a bar has its whole length.
+
+    Parameters
+    ----------
+    largest : sequence of float
+        The largest figure of each row; one giant among them may be longer.
+    """
+    ordered = sorted(largest, reverse=True)
+    if len(ordered) > 1 and ordered[0] > GIANT * ordered[1]:
+        ordered.pop(0)
+    return ordered[0] if ordered and ordered[0] > 0 else 1.0
+
+
+def _bar(chart: Chart, row: Row, middle: int, full: float) -> list[str]:
+    """Draw a bar, its spread, and its figure behind it."""
+    end = _place(row.median, full)
+    low, high = _place(min(row.figures), full), _place(max(row.figures), full)
+    upper = middle - BAR_HEIGHT / 2
+    parts = [
+        f'<rect x="{LABEL_WIDTH}" y="{upper:g}" width="{end - LABEL_WIDTH:.1f}" '
+        f'height="{BAR_HEIGHT}" fill="{_colour(row.name)}"/>'
+    ]
+    if row.median > full:
+        parts.append(
+            f'<path d="M{end - 26} {upper + BAR_HEIGHT + 2:g} l8 {-BAR_HEIGHT - 4}" '
+            f'stroke="{PAPER}" stroke-width="4"/>'
+        )
+    else:
+        parts.append(
+            f'<path d="M{low:.1f} {middle} H{high:.1f} M{low:.1f} {middle - 4} v8 '
+            f'M{high:.1f} {middle - 4} v8" stroke="{INK}" fill="none"/>'
+        )
+    ratio = chart.ratio(row)
+    figure = number(row.median)
+    figure += "" if ratio is None else f" ({number(ratio)})"
+    parts.append(_text(max(end, high) + 8, middle + 4, figure))
+    return parts
+
+
+def _place(figure: float, full: float) -> float:
+    """Where a figure is on the scale; what is longer ends where there is room left."""
+    return LABEL_WIDTH + BAR_WIDTH * min(figure / full, 1.03)
+
+
+def _colour(name: str) -> str:
+    if "iketcp" in name:
+        return OURS
+    return NOBODYS if name == "plain wire" else THEIRS
+
+
+def _text(left: float, base: float, text: str, kind: str = "") -> str:
+    attribute = f" class={quoteattr(kind)}" if kind else ""
+    return f'<text x="{left:.1f}" y="{base:g}"{attribute}>{escape(text)}</text>'
+
+
+__all__ = ["full_scale", "panel", "panel_height", "read_charts", "svg"]
