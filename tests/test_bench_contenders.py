@@ -209,7 +209,7 @@ def test_the_route_steers_tcp_connections() -> None:
 @pytest.mark.slow
 def test_nobody_listens_forever(monkeypatch: pytest.MonkeyPatch) -> None:
     require_stage()
-    monkeypatch.setattr(programs, "LISTENING_SECONDS", 0.2)
+    monkeypatch.setattr(programs, "LISTENING_SECONDS", 0.0)
     with (
         make_namespaces("root") as namespaces,
         pytest.raises(EnvironmentProblem, match="nobody listens on port 9"),
