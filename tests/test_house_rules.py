@@ -109,6 +109,7 @@ WITHOUT_SOURCE = {
     "offload",
     "offload.alike",
     "offload.coalescing",
+    "offload.fair_queue",
     "offload.rows",
     "offload.segmentation",
     "offload.vnet_header",

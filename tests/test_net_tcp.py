@@ -17,7 +17,11 @@ from pyroute2 import IPRoute
 from conftest import LeakCheck
 from connection_support import PATIENCE_SECONDS, Reader
 from iketcp.errors import ConfigurationError, EnvironmentProblem, Scope
-from iketcp.net.socket_options import apply_socket_options, set_user_timeout
+from iketcp.net.socket_options import (
+    UNSENT_OCTETS,
+    apply_socket_options,
+    set_user_timeout,
+)
 from iketcp.net.tcp import (
     ConnectionBroken,
     Listener,
@@ -500,6 +504,8 @@ def test_socket_options(family: int) -> None:
         segment_size = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
         apply_socket_options(sock, 46)
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        unsent = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        assert unsent == UNSENT_OCTETS
         assert not sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert sock.getsockopt(socket.IPPROTO_IP, socket.IP_TOS) == 46 << 2
         if family == socket.AF_INET6:

@@ -12,9 +12,11 @@ import pytest
 from pyroute2 import IPRoute
 
 from iketcp.errors import EnvironmentProblem
+from iketcp.net import tun as tun_module
 from iketcp.net.routes import NetworkState
 from iketcp.net.tun import LinuxTun, MemoryTun, TunDevice
 from iketcp.net.wake import Wake
+from iketcp.offload.fair_queue import QUANTUM, FairQueue
 from namespaces import (
     NamespaceThread,
     in_namespace,
@@ -262,6 +264,66 @@ def test_a_device_removed_by_others_is_noticed(offloads: bool) -> None:
     with pytest.raises(EnvironmentProblem, match="t0 is gone"):
         device.write_batch([udp_packet("10.9.0.2", "10.9.0.1", 4000, b"")])
     device.close()
+
+
+def from_bulk_and_small(offloads: bool) -> tuple[list[bytes], int]:
+    """Send a hundred large packets and a small one; what is read, and what is lost.
+
+    Returns the payload of each: large ones begin with their number.
+    """
+    with (
+        LinuxTunUp("10.9.0.1/24", offloads) as device,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        for number in range(100):
+            sender.sendto(bytes([number]) * 1300, ("10.9.0.2", 4000))
+        sender.sendto(b"small", ("10.9.0.3", 4000))
+        # an IPv6 stack may have something to say as well
+        packets = [p for p in device.read_batch(200) if p[0] == 0x45]
+        return [packet[28:] for packet in packets], device.dropped_packets
+
+
+@pytest.mark.parametrize("offloads", [True, False])
+@in_namespace
+def test_a_small_packet_goes_before_a_bulk(offloads: bool) -> None:
+    """It waits for one turn of the other flow at most, whose order stays."""
+    needs_tun()
+    payloads, dropped = from_bulk_and_small(offloads)
+    assert payloads.index(b"small") <= QUANTUM // 1300 + 1
+    payloads.remove(b"small")
+    assert [payload[0] for payload in payloads] == list(range(100))
+    assert dropped == 0
+
+
+@pytest.mark.parametrize("offloads", [True, False])
+@in_namespace
+def test_what_is_too_much_to_read_is_counted(offloads: bool) -> None:
+    """The flow that has most waiting loses its oldest packets."""
+    needs_tun()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tun_module, "FairQueue", lambda: FairQueue(60 * 1328))
+        payloads, dropped = from_bulk_and_small(offloads)
+    assert b"small" in payloads
+    payloads.remove(b"small")
+    assert 0 < len(payloads) < 60
+    assert [payload[0] for payload in payloads] == list(range(dropped, 100))
+
+
+@pytest.mark.parametrize("offloads", [True, False])
+@in_namespace
+def test_a_batch_of_large_packets_ends_early(offloads: bool) -> None:
+    """Or what is small and comes meanwhile would wait for all of it."""
+    needs_tun()
+    with (
+        LinuxTunUp("10.9.0.1/24", offloads) as device,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
+    ):
+        NetworkState().set_mtu(device.name, 65000)
+        for _ in range(12):
+            sender.sendto(bytes(50000), ("10.9.0.2", 4000))
+        batches = [device.read_batch() for _ in range(3)]
+    counts = [sum(len(p) > 50000 for p in batch) for batch in batches]
+    assert counts == [6, 6, 0]
 
 
 @in_namespace

@@ -85,7 +85,7 @@ TRANSPORT = Table(
             size(),
             "Octets that may wait for a slow peer. When they are more, inner packets "
             "are dropped and counted; IKE messages are not.",
-            default="4MiB",
+            default="256KiB",
         ),
         Key(
             "dscp",

@@ -77,6 +77,10 @@ class Connection(Protocol):
         """Send whole frames, or queue them; never blocks; False if refused."""
         ...
 
+    def wait_writable(self, timeout_seconds: float) -> bool:
+        """Wait until nothing waits for the stack; False if that is not so by then."""
+        ...
+
     def wait_and_receive(
         self, size: int = ..., deadline: float | None = None
     ) -> bytes | None:

@@ -28,6 +28,10 @@ from iketcp.errors import ConfigurationError
 DEFAULT_PATH_MTU = 1500
 """Octets; assumed where the stack does not know better."""
 
+UNSENT_OCTETS = 1 << 16
+"""Choice: the stack takes more while it has less than this to send; half a millisecond
+of a gigabit a second."""
+
 # Linux option numbers that the socket module does not name.
 _IP_MTU = 14
 _IPV6_MTU = 24
@@ -50,9 +54,10 @@ _TCPI_OPT_ECN = 8
 def apply_socket_options(sock: socket.socket, dscp: int = 0) -> None:
     """Set what holds for the whole life of an outer connection.
 
-    Small frames leave at once (no Nagle delay), TCP keepalives are off because they
-    say nothing about the IKE peer, every packet carries the one ``dscp`` with the ECN
-    bits zero, and the segment size is not touched. [9329-6.7-liveness]
+    Small frames leave at once (no Nagle delay). The stack takes no more than keeps it
+    busy, so that the rest waits where its order can be chosen. TCP keepalives are off
+    because they say nothing about the IKE peer, every packet carries the one ``dscp``
+    with the ECN bits zero, and the segment size is not touched. [9329-6.7-liveness]
     [9329-6.8-dscp] [9329-9.4-mss] [9329-9.5-ecn]
 
     Parameters
@@ -73,6 +78,7 @@ def apply_socket_options(sock: socket.socket, dscp: int = 0) -> None:
     if not 0 <= dscp <= 63:
         raise ConfigurationError(f"DSCP {dscp} is outside the range 0 to 63")
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_OCTETS)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 0)
     # An IPv6 socket may carry IPv4-mapped addresses, whose packets take IP_TOS.
     sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, dscp << 2)

@@ -205,7 +205,9 @@ class TcpConnection:
         return is_taken
 
     def wait_writable(self, timeout_seconds: float) -> bool:
-        """Wait until droppable frames are taken again; not for the owner thread.
+        """Wait until nothing waits for the stack; not for the owner thread.
+
+        Who has more to send waits with it, and may still choose what goes first.
 
         Returns
         -------
@@ -214,10 +216,9 @@ class TcpConnection:
         """
         with self._lock:
             self._room.wait_for(
-                lambda: self._is_over() or self._queued <= self.queue_limit,
-                timeout_seconds,
+                lambda: self._is_over() or not self._queued, timeout_seconds
             )
-            return not self._is_over() and self._queued <= self.queue_limit
+            return not self._is_over() and not self._queued
 
     def has_room(self, size: int) -> bool:
         """Tell whether a droppable send of ``size`` octets is taken now.
@@ -289,7 +290,7 @@ class TcpConnection:
                     break
                 self._queue.popleft()
                 sent -= size
-        if self._queued <= self.queue_limit:
+        if not self._queued:
             self._room.notify_all()
 
     def _fail(self, reason: str) -> None:

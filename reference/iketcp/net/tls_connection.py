@@ -184,6 +184,10 @@ class TlsConnection:
                 return False
             return self._flush()
 
+    def wait_writable(self, timeout_seconds: float) -> bool:
+        """Wait until no record waits for the stack; not for the owner thread."""
+        return self._carrier.wait_writable(timeout_seconds)
+
     def wait_and_receive(
         self, size: int = 262144, deadline: float | None = None
     ) -> bytes | None:

@@ -14,6 +14,9 @@ With offloads the real one moves TCP segments of up to 64 KiB in one system call
 are cut and joined here (:mod:`iketcp.offload`), and nobody else sees more of it than
 the speed.
 
+The kernel's own queue of a TUN device is a single line, however long. Each read of the
+real one therefore empties it into a queue in which flows take turns.
+
 Source: RFC 4303 §3.1.2 (tunnel mode)
 """
 
@@ -31,12 +34,17 @@ from typing import Protocol
 import pytun
 
 from iketcp.errors import EnvironmentProblem, MalformedPacketError
+from iketcp.inner import flow_key
 from iketcp.offload.coalescing import coalesce
+from iketcp.offload.fair_queue import FairQueue
 from iketcp.offload.rows import PacketRows
 from iketcp.offload.segmentation import split
 from iketcp.offload.vnet_header import VNET_HEADER_SIZE
 
 _LARGEST_PACKET = 65535
+_FLOW_HEADERS_SIZE = 64
+_READS_IN_A_ROW = 512
+_BATCH_OCTETS = 1 << 18
 
 # Of linux/if_tun.h: the request, and what the reader of a device can do for itself.
 _TUNSETOFFLOAD = 0x400454D0
@@ -57,7 +65,8 @@ class TunDevice(Protocol):
     name: str
     """The interface name."""
     dropped_packets: int
-    """Packets that the device did not take, or that made no sense."""
+    """Packets that the device did not take, that made no sense, or that stayed behind
+    when more came than could be read; a large segment counts as one."""
 
     def fileno(self) -> int:
         """Return the descriptor to poll for POLLIN; -1 once closed."""
@@ -231,21 +240,20 @@ class LinuxTun(_Descriptor):
             ) from error
         super().__init__(device.name, device.fileno())
         self._device = device
+        self._waiting = FairQueue()
 
     def _read_into(self, runs: list[Sequence[bytes]], limit: int) -> None:
-        """Cut what each read brings; that may be more packets than were wanted."""
-        if not self.has_offloads:
-            super()._read_into(runs, limit)
-            return
+        """Cut what is next in turn; that may be more packets than were wanted.
+
+        Large packets make a batch, too, or what is small would wait for it.
+        """
+        self._empty_device()
+        enough = self._waiting.octets - _BATCH_OCTETS
         few: list[bytes] = []
-        while limit > 0:
-            octets = os.read(self._fd, VNET_HEADER_SIZE + _LARGEST_PACKET)
-            try:
-                found = split(octets)
-            except MalformedPacketError:
-                self.dropped_packets += 1
-                continue
-            for run in found:
+        while limit > 0 and self._waiting.octets > enough:
+            if (octets := self._waiting.take()) is None:
+                break
+            for run in self._cut(octets):
                 limit -= len(run)
                 if isinstance(run, PacketRows):
                     runs.append(run)
@@ -254,6 +262,29 @@ class LinuxTun(_Descriptor):
                 if not few:
                     runs.append(few)
                 few += run
+
+    def _cut(self, octets: bytes) -> list[Sequence[bytes]]:
+        """Make packets of what one read brought."""
+        if not self.has_offloads:
+            return [[octets]]
+        try:
+            return split(octets)
+        except MalformedPacketError:
+            self.dropped_packets += 1
+            return []
+
+    def _empty_device(self) -> None:
+        """Read until nothing is left; OSError if then nothing waits at all."""
+        begin = VNET_HEADER_SIZE if self.has_offloads else 0
+        end, size = begin + _FLOW_HEADERS_SIZE, begin + _LARGEST_PACKET
+        read, put, fd = os.read, self._waiting.put, self._fd
+        try:
+            for _ in range(_READS_IN_A_ROW):
+                octets = read(fd, size)
+                self.dropped_packets += put(octets, flow_key(octets[begin:end]))
+        except OSError:
+            if not self._waiting:
+                raise
 
     def _write_from(self, packets: Iterable[bytes]) -> None:
         if not self.has_offloads:

@@ -93,6 +93,17 @@ class Lines:
                     rest.append(effect)
         return rest
 
+    def wait_writable(self, timeout_seconds: float) -> None:
+        """Wait until the only connection there is takes more at once.
+
+        What is not sealed yet is still in an order that can be changed. With several
+        connections nobody waits: a slow peer may not stop what is for others, and its
+        packets are dropped when its queue is full.
+        """
+        connections = list(self.open.values())
+        if len(connections) == 1:
+            connections[0].wait_writable(timeout_seconds)
+
     def transmit(self, effect: Transmit) -> None:
         """Send in nobody's turn; on a connection that is gone, nothing is sent."""
         if effect.droppable:

@@ -63,6 +63,10 @@ NAP_SECONDS = 0.05
 """Choice: how late the timer may be. What it is woken for meanwhile, it looks at in
 one go: every message of a handshake may bring another deadline."""
 
+STALL_SECONDS = 0.05
+"""Choice: so long nothing is read of the tunnel device for a peer that takes nothing;
+then packets for it are dropped."""
+
 JOIN_SECONDS = 10.0
 """Threads that do not end by then are a defect, and said."""
 
@@ -428,6 +432,7 @@ class Peer(ABC):
         poller.register(self._stop.fileno(), select.POLLIN)
         try:
             while not self._stop.is_set():
+                self._lines.wait_writable(STALL_SECONDS)
                 with self._device_turn:
                     runs = device.read_runs()
                 for packets in runs:
