@@ -100,6 +100,36 @@ def test_the_processor_has_a_name(tmp_path: Path) -> None:
     assert machine.processor_model(path) == "Fast CPU: 3 GHz"
 
 
+def test_charts_of_the_same_rows_share_a_table_of_markdown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Four beside each other; read from a file, as everything else is."""
+    other = Chart("third", "ms", [Row("x", [0.25])])
+    charts = [chart_of(FAST, SLOW, MISSING) for _ in range(5)]
+    path = tmp_path / "x.json"
+    report.deliver("some", [*charts, other], path)
+    capsys.readouterr()
+    bench_command.markdown(path)
+    cells = "title | title | title | title"
+    assert capsys.readouterr().out.splitlines() == [
+        f"| Mbit/s (of slow) | {cells} |",
+        "| --- | --- | --- | --- | --- |",
+        "| fast | 600 (2.00) | 600 (2.00) | 600 (2.00) | 600 (2.00) |",
+        "| slow | 300 (1.00) | 300 (1.00) | 300 (1.00) | 300 (1.00) |",
+        "| missing | - | - | - | - |",
+        "",
+        "| Mbit/s (of slow) | title |",
+        "| --- | --- |",
+        "| fast | 600 (2.00) |",
+        "| slow | 300 (1.00) |",
+        "| missing | - |",
+        "",
+        "| ms | third |",
+        "| --- | --- |",
+        "| x | 0.25 |",
+    ]
+
+
 # --- the picture ----------------------------------------------------------------------
 
 
@@ -164,8 +194,9 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str | None) -> Non
     path = tmp_path / "x.json"
     if text is not None:
         path.write_text(text)
-    with pytest.raises(ConfigurationError, match="no figures of a benchmark"):
-        bench_command.plot(path)
+    for make in (bench_command.plot, bench_command.markdown):
+        with pytest.raises(ConfigurationError, match="no figures of a benchmark"):
+            make(path)
 
 
 # --- the command ----------------------------------------------------------------------
@@ -173,7 +204,7 @@ def test_what_is_no_document_is_refused(tmp_path: Path, text: str | None) -> Non
 
 def test_the_help_names_what_there_is() -> None:
     printed = run("bench", "--help").stdout
-    for name in (*bench_command.present(), "all", "plot"):
+    for name in (*bench_command.present(), "all", "plot", "markdown"):
         assert f" {name} " in printed
     assert "--seconds" in run("bench", "throughput", "--help").stdout
     refusal = run("bench", "nonsense")

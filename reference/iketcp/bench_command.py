@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,9 +90,12 @@ def _run(name: str, into: Path, rounds: int) -> bool:
     return True
 
 
+Figures = Annotated[Path, typer.Argument(metavar="JSON", help="From --json.")]
+
+
 @bench_app.command()
 def plot(
-    figures: Annotated[Path, typer.Argument(metavar="JSON", help="From --json.")],
+    figures: Figures,
     svg: Annotated[
         Path | None,
         typer.Argument(metavar="SVG", help="Where it goes; else beside the file."),
@@ -99,10 +103,32 @@ def plot(
 ) -> None:
     """Draw what a benchmark has found."""
     from iketcp.bench.plot import svg as draw
+
+    (svg or figures.with_suffix(".svg")).write_text(_make(draw, figures))
+
+
+@bench_app.command()
+def markdown(figures: Figures) -> None:
+    """Print what a benchmark has found for a document."""
+    from iketcp.bench import report
+
+    def write(document: Any) -> str:
+        return report.markdown(report.read_charts(document))
+
+    typer.echo(_make(write, figures), nl=False)
+
+
+def _make(make: Callable[[Any], str], figures: Path) -> str:
+    """Make something of a benchmark's document.
+
+    Raises
+    ------
+    ConfigurationError
+        The file has none.
+    """
     from iketcp.errors import ConfigurationError
 
     try:
-        picture = draw(json.loads(figures.read_text()))
+        return make(json.loads(figures.read_text()))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigurationError(f"{figures}: no figures of a benchmark") from error
-    (svg or figures.with_suffix(".svg")).write_text(picture)

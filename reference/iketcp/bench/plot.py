@@ -12,7 +12,7 @@ from textwrap import shorten
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
-from iketcp.bench.report import Chart, Row, number
+from iketcp.bench.report import Chart, Row, figure, read_charts
 
 COLUMNS = 2
 MARGIN = 24
@@ -39,14 +39,6 @@ STYLE = (
     ".head{font-size:17px;font-weight:bold}.title{font-size:13px;font-weight:bold}"
     f".pale{{fill:{PALE_INK}}}.end{{text-anchor:end}}"
 )
-
-
-def read_charts(document: Mapping[str, Any]) -> list[Chart]:
-    """Take the charts out of a document again."""
-    return [
-        Chart(**{**chart, "rows": [Row(**row) for row in chart["rows"]]})
-        for chart in document["charts"]
-    ]
 
 
 def svg(document: Mapping[str, Any]) -> str:
@@ -146,10 +138,7 @@ def _bar(chart: Chart, row: Row, middle: int, full: float) -> list[str]:
             f'<path d="M{low:.1f} {middle} H{high:.1f} M{low:.1f} {middle - 4} v8 '
             f'M{high:.1f} {middle - 4} v8" stroke="{INK}" fill="none"/>'
         )
-    ratio = chart.ratio(row)
-    figure = number(row.median)
-    figure += "" if ratio is None else f" ({number(ratio)})"
-    parts.append(_text(max(end, high) + 8, middle + 4, figure))
+    parts.append(_text(max(end, high) + 8, middle + 4, figure(chart, row)))
     return parts
 
 
@@ -169,4 +158,4 @@ def _text(left: float, base: float, text: str, kind: str = "") -> str:
     return f'<text x="{left:.1f}" y="{base:g}"{attribute}>{escape(text)}</text>'
 
 
-__all__ = ["full_scale", "panel", "panel_height", "read_charts", "svg"]
+__all__ = ["full_scale", "panel", "panel_height", "svg"]

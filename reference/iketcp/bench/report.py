@@ -12,7 +12,9 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -23,6 +25,9 @@ FORMAT = 1
 
 FILE_WIDTH = 120
 """Columns of a table that nobody sees on a terminal."""
+
+MARKDOWN_COLUMNS = 4
+"""Charts beside each other."""
 
 
 @dataclass(slots=True)
@@ -129,6 +134,51 @@ def document(
     }
 
 
+def read_charts(found: Mapping[str, Any]) -> list[Chart]:
+    """Take the charts out of a document again."""
+    return [
+        Chart(**{**chart, "rows": [Row(**row) for row in chart["rows"]]})
+        for chart in found["charts"]
+    ]
+
+
+def markdown(charts: Sequence[Chart]) -> str:
+    """Write medians and ratios as tables of Markdown: a chart is a column.
+
+    Charts that have the same rows stand beside each other, a few in each table.
+    """
+    return "\n".join(
+        _markdown_table(group[at : at + MARKDOWN_COLUMNS])
+        for group in _alike(charts)
+        for at in range(0, len(group), MARKDOWN_COLUMNS)
+    )
+
+
+def _alike(charts: Sequence[Chart]) -> list[list[Chart]]:
+    def key(chart: Chart) -> tuple[str, str, list[str]]:
+        names = [row.name for row in chart.rows]
+        return chart.unit, chart.compared_with, names
+
+    return [list(group) for _, group in groupby(charts, key)]
+
+
+def _markdown_table(charts: Sequence[Chart]) -> str:
+    first = charts[0]
+    what = first.unit + (f" (of {first.compared_with})" if first.compared_with else "")
+    lines = [[what, *(chart.title for chart in charts)], ["---"] * (len(charts) + 1)]
+    for place, row in enumerate(first.rows):
+        lines.append([row.name, *(figure(each, each.rows[place]) for each in charts)])
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def figure(chart: Chart, row: Row) -> str:
+    """Write a row's median, and behind it its ratio if it has one."""
+    if not row.figures:
+        return "-"
+    ratio = chart.ratio(row)
+    return number(row.median) + ("" if ratio is None else f" ({number(ratio)})")
+
+
 def deliver(
     benchmark: str,
     charts: Sequence[Chart],
@@ -155,4 +205,14 @@ def deliver(
         json_file.write_text(json.dumps(found, indent=2) + "\n")
 
 
-__all__ = ["Chart", "Row", "deliver", "document", "number", "table"]
+__all__ = [
+    "Chart",
+    "Row",
+    "deliver",
+    "document",
+    "figure",
+    "markdown",
+    "number",
+    "read_charts",
+    "table",
+]
