@@ -28,18 +28,29 @@ def test_the_charts_have_every_figure() -> None:
     hybrid = Meeting(SCENARIOS[2], GENERATOR, OURS, "tcp")
     charts = charts_of(
         [
-            HandshakeResult(TO_OURS, [Handshakes(300, 1.5, 2), Handshakes(100, 1, 3)]),
+            HandshakeResult(
+                TO_OURS,
+                [Handshakes(300, 1.5, 2), Handshakes(100, 1, 3)],
+                others=[0.02, 0.5],
+                repeats=3,
+            ),
             HandshakeResult(Meeting(PSK, GENERATOR, THEIRS, "udp"), problem="none"),
             HandshakeResult(hybrid, [Handshakes(50, 5, 6)]),
         ]
     )
-    both = {"initiator CPU ms": [1.5, 1], "responder CPU ms": [2, 3]}
+    both = {
+        "initiator CPU ms": [1.5, 1],
+        "responder CPU ms": [2, 3],
+        "others %": [2, 50],
+    }
     first, second = charts
     assert first.title == "PSK, X25519"
     assert first.rows[0] == Row("load generator to iketcp, UDP", [300, 100], both)
     assert (first.rows[1].name, first.rows[1].problem) == (first.compared_with, "none")
     assert [row.name for row in second.rows] == ["load generator to iketcp, TCP"]
     assert second.compared_with == ""
+    assert "again 3 times; 1 of 2" in first.notes[0]
+    assert not second.notes
 
 
 def test_every_scenario_meets_ours_and_strongswan_where_it_can() -> None:
@@ -72,7 +83,7 @@ def test_our_responder_is_measured() -> None:
     """Over TCP, which strongSwan has not; with what it has not, either."""
     require_a_stage()
     hybrid = SCENARIOS[2]
-    (result,) = measure_all([Meeting(hybrid, GENERATOR, OURS, "tcp")], 1, 1)
+    (result,) = measure_all([Meeting(hybrid, GENERATOR, OURS, "tcp")], 1, 1, repeats=0)
     check(result)
 
 
@@ -87,7 +98,7 @@ def test_strongswan_is_measured_in_both_roles() -> None:
         Meeting(certified, THEIRS, OURS, "udp"),
     ]
     said: list[str] = []
-    refused, *measured = measure_all(compared, 1, 1, said.append)
+    refused, *measured = measure_all(compared, 1, 1, said.append, repeats=0)
     assert "invalid value for: proposals" in refused.problem
     for result in measured:
         check(result)

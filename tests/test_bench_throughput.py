@@ -25,11 +25,10 @@ from iketcp.bench.throughput import (
     Load,
     Measurement,
     Plan,
-    about_disturbance,
     loads_of,
     measure_all,
 )
-from iketcp.bench.undisturbed import Attempt, undisturbed
+from iketcp.bench.undisturbed import OTHERS, Attempt, about_disturbance, undisturbed
 from iketcp.demo.stage import Namespaces
 from iketcp.errors import ConfigurationError, EnvironmentProblem
 from test_cli import refused
@@ -140,8 +139,8 @@ def test_nothing_is_measured_again_without_leave() -> None:
 
 
 def test_what_is_said_of_disturbances() -> None:
-    quiet = Row("x", [1.0], {throughput.OTHERS: [0.1, 4.9]})
-    loud = Row("y", [1.0], {throughput.OTHERS: [50.0]})
+    quiet = Row("x", [1.0], {OTHERS: [0.1, 4.9]})
+    loud = Row("y", [1.0], {OTHERS: [50.0]})
     assert about_disturbance([quiet, Row("z")], 0) == []
     (note,) = about_disturbance([quiet, loud], 7)
     assert "again 7 times; 1 of 3 figures stayed disturbed" in note

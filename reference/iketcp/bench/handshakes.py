@@ -20,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -33,9 +34,15 @@ from iketcp.bench.handshake_peers import (
     write_ours,
     write_secrets,
 )
-from iketcp.bench.options import ROUNDS, JsonFile, Rounds
+from iketcp.bench.options import ROUNDS, JsonFile, Repeats, Rounds
 from iketcp.bench.programs import Program, running
 from iketcp.bench.report import Chart, Row, deliver
+from iketcp.bench.undisturbed import (
+    OTHERS,
+    REPEATS,
+    about_disturbance,
+    undisturbed,
+)
 from iketcp.demo.children import python_command
 from iketcp.demo.scenery import EAST, WEST
 from iketcp.demo.stage import Namespaces, make_namespaces
@@ -86,6 +93,10 @@ class HandshakeResult:
 
     meeting: Meeting
     measurements: list[Handshakes] = field(default_factory=list)
+    others: list[float] = field(default_factory=list)
+    """What other programs took of a processor, of each measurement."""
+    repeats: int = 0
+    """How often a measurement was made again."""
     problem: str = ""
     """Why it could not be measured; empty if it was."""
 
@@ -96,7 +107,11 @@ class HandshakeResult:
         return Row(
             self.meeting.parties,
             [each.per_second for each in self.measurements],
-            {"initiator CPU ms": initiator, "responder CPU ms": responder},
+            {
+                "initiator CPU ms": initiator,
+                "responder CPU ms": responder,
+                OTHERS: [100 * each for each in self.others],
+            },
             self.problem,
         )
 
@@ -118,6 +133,7 @@ def measure_all(
     rounds: int,
     count: int,
     say: Callable[[str], None] = lambda text: None,
+    repeats: int = REPEATS,
 ) -> list[HandshakeResult]:
     """Measure all meetings, round by round.
 
@@ -131,21 +147,25 @@ def measure_all(
         Handshakes in each measurement.
     say : Callable
         Hears of each figure as it comes.
+    repeats : int
+        How often a measurement may be made again if other programs disturbed it.
     """
     results = [HandshakeResult(meeting) for meeting in compared]
     for _ in range(rounds):
         for result in results:
-            if result.problem:
+            if result.problem and not result.measurements:
                 continue
             name = f"{result.meeting.scenario.name}: {result.meeting.parties}"
             try:
-                measured = measure(result.meeting, count)
+                attempt = undisturbed(partial(measure, result.meeting, count), repeats)
             except EnvironmentProblem as error:
                 result.problem = str(error)
                 say(f"{name}: {error}")
             else:
-                result.measurements.append(measured)
-                say(f"{name}: {measured.per_second:.0f} a second")
+                result.measurements.append(attempt.taken)
+                result.others.append(attempt.others)
+                result.repeats += attempt.repeats
+                say(f"{name}: {attempt.taken.per_second:.0f} a second")
     return results
 
 
@@ -234,24 +254,29 @@ def charts_of(results: Sequence[HandshakeResult]) -> list[Chart]:
     """Return a chart for each scenario, its rows those who met."""
     scenarios = dict.fromkeys(result.meeting.scenario for result in results)
     return [
-        Chart(
-            scenario.name,
-            "handshakes/s",
-            [each.row() for each in results if each.meeting.scenario == scenario],
-            REFERENCE if scenario.is_strongswans else "",
+        _chart(
+            scenario, [each for each in results if each.meeting.scenario == scenario]
         )
         for scenario in scenarios
     ]
 
 
+def _chart(scenario: Scenario, results: Sequence[HandshakeResult]) -> Chart:
+    rows = [result.row() for result in results]
+    reference = REFERENCE if scenario.is_strongswans else ""
+    notes = about_disturbance(rows, sum(result.repeats for result in results))
+    return Chart(scenario.name, "handshakes/s", rows, reference, notes)
+
+
 def command(
     rounds: Rounds = ROUNDS,
     count: Annotated[int, typer.Option(min=1, help="Handshakes each time.")] = 500,
+    repeats: Repeats = REPEATS,
     json_file: JsonFile = None,
 ) -> None:
     """Handshakes a second, and what one costs either side; root."""
     results = measure_all(
-        meetings(), rounds, count, lambda text: typer.echo(text, err=True)
+        meetings(), rounds, count, lambda text: typer.echo(text, err=True), repeats
     )
     settings = {"rounds": rounds, "count": count, "versions": versions.found()}
     deliver("handshakes", charts_of(results), json_file, settings)

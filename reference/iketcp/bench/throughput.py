@@ -27,7 +27,13 @@ from iketcp.bench.loads import (
 from iketcp.bench.options import ROUNDS, JsonFile, Repeats, Rounds
 from iketcp.bench.programs import Program, require_program
 from iketcp.bench.report import Chart, Row, deliver
-from iketcp.bench.undisturbed import MOST_SHARE, REPEATS, Attempt, undisturbed
+from iketcp.bench.undisturbed import (
+    OTHERS,
+    REPEATS,
+    Attempt,
+    about_disturbance,
+    undisturbed,
+)
 from iketcp.demo.stage import Namespaces, make_namespaces
 from iketcp.errors import EnvironmentProblem
 
@@ -35,8 +41,6 @@ MTUS = (1400, 9000, 60000)
 STREAMS = (1, 4)
 
 CPU = "CPU s/Gbit"
-OTHERS = "others %"
-"""What other programs took of one processor meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,18 +138,6 @@ class Field:
             )
             for load, rows in self.rows.items()
         ]
-
-
-def about_disturbance(rows: Sequence[Row], repeats: int) -> list[str]:
-    """Say how often something was measured again, and what it was good for."""
-    shares = [share for row in rows for share in row.further.get(OTHERS, ())]
-    disturbed = sum(share > 100 * MOST_SHARE for share in shares)
-    if not repeats and not disturbed:
-        return []
-    return [
-        f"Other programs took more than {MOST_SHARE:.0%} of a processor: measured "
-        f"again {repeats} times; {disturbed} of {len(shares)} figures stayed disturbed."
-    ]
 
 
 def measure(
@@ -256,7 +248,6 @@ __all__ = [
     "Load",
     "Measurement",
     "Plan",
-    "about_disturbance",
     "command",
     "loads_of",
     "measure",

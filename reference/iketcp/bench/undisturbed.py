@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from iketcp.bench.processor_time import seconds_of_others
+from iketcp.bench.report import Row
 
 MOST_SHARE = 0.05
 """Of one processor: if others took more of it, a measurement is made again."""
 
 REPEATS = 3
 """How often at most; then the least disturbed one counts."""
+
+OTHERS = "others %"
+"""Heading of what other programs took of one processor meanwhile."""
 
 Taken = TypeVar("Taken")
 
@@ -79,4 +83,31 @@ def undisturbed(
     return Attempt(best.taken, best.others, len(attempts) - 1)
 
 
-__all__ = ["MOST_SHARE", "REPEATS", "Attempt", "undisturbed"]
+def about_disturbance(rows: Sequence[Row], repeats: int) -> list[str]:
+    """Say how often something was measured again, and what it was good for.
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        Of which ``further`` has the shares of others.
+    repeats : int
+        How often a figure of theirs was measured again.
+    """
+    shares = [share for row in rows for share in row.further.get(OTHERS, ())]
+    disturbed = sum(share > 100 * MOST_SHARE for share in shares)
+    if not repeats and not disturbed:
+        return []
+    return [
+        f"Other programs took more than {MOST_SHARE:.0%} of a processor: measured "
+        f"again {repeats} times; {disturbed} of {len(shares)} figures stayed disturbed."
+    ]
+
+
+__all__ = [
+    "MOST_SHARE",
+    "OTHERS",
+    "REPEATS",
+    "Attempt",
+    "about_disturbance",
+    "undisturbed",
+]
