@@ -54,7 +54,7 @@ def check_secrecy(pair: AnyPair, *secrets: bytes) -> None:
                 names = (name for name in dir(effect.keys) if name.startswith("sk_"))
                 hidden += [getattr(effect.keys, name) for name in names]
     for side in (pair.west, pair.east):
-        traces = [e.fields for e in side.effects if isinstance(e, Trace)]
+        traces = [dict(e.fields) for e in side.effects if isinstance(e, Trace)]
         told = json.dumps(traces) + repr(side.effects)
         for secret in filter(None, hidden):
             assert secret.hex() not in told

@@ -1,10 +1,12 @@
 """Events as plain JSON values, without secrets. Source: RFC 7296 §2.14."""
 
+import gc
 import json
+from types import FunctionType, ModuleType
 
 import pytest
 
-from iketcp.effects import ConnectionId, Trace
+from iketcp.effects import ChildSaInstalled, ConnectionId, FieldsWhenRead, Trace
 from iketcp.endpoint import traces
 from iketcp.ike.outputs import Note
 from pair import EAST, WEST, child_policy, ike_policy
@@ -36,7 +38,8 @@ def all_traces(stage: Stage) -> list[Trace]:
 def test_traces_are_json() -> None:
     """A sink writes them down as they are."""
     for trace in all_traces(whole_life()):
-        assert json.loads(json.dumps(trace.fields)) == trace.fields
+        fields = dict(trace.fields)
+        assert json.loads(json.dumps(fields)) == fields
 
 
 def test_a_life_in_traces() -> None:
@@ -73,7 +76,7 @@ def test_no_trace_holds_a_secret() -> None:
     sa, child = stage.sa(WEST), stage.child(WEST).esp.parameters
     assert sa.keys is not None
     secrets = (sa.keys.sk_d, sa.keys.sk_ei, sa.keys.sk_pi, sa.ni, sa.nr)
-    text = json.dumps([trace.fields for trace in all_traces(stage)])
+    text = json.dumps([dict(trace.fields) for trace in all_traces(stage)])
     for secret in (*secrets, child.encryption_key_in, child.encryption_key_out):
         assert secret.hex() not in text
 
@@ -136,3 +139,48 @@ def test_notes_name_their_ike_sa() -> None:
     trace = traces.note(sa, Note("something", {"reason": "x"}))
     assert trace.kind == "something"
     assert set(trace.fields) == {"spi_i", "spi_r", "reason"}
+
+
+def test_fields_are_made_when_somebody_reads_them() -> None:
+    """Once, and not before; afterwards they are a mapping like any other."""
+    calls: list[str] = []
+
+    def make() -> dict[str, object]:
+        calls.append("made")
+        return {"a": 1, "b": 2}
+
+    fields = FieldsWhenRead(make)
+    assert not calls
+    assert fields["a"] == 1
+    assert list(fields) == ["a", "b"]
+    assert len(fields) == 2
+    assert fields == {"a": 1, "b": 2}
+    assert repr(fields) == "{'a': 1, 'b': 2}"
+    assert calls == ["made"]
+
+
+def test_what_waits_to_be_read_has_no_keys() -> None:
+    """A log may keep a trace unread for longer than its SA lives."""
+    effects = whole_life().west.effects
+    keys = {
+        key
+        for effect in effects
+        if isinstance(effect, ChildSaInstalled)
+        for key in (
+            effect.parameters.encryption_key_in,
+            effect.parameters.encryption_key_out,
+        )
+    }
+    assert keys
+    waiting: list[object] = [e.fields for e in effects if isinstance(e, Trace)]
+    seen: set[int] = set()
+    while waiting:
+        held = waiting.pop()
+        if isinstance(held, FunctionType):  # what it closes over, not its module
+            held = held.__closure__
+        if id(held) in seen or isinstance(held, type | ModuleType):
+            continue
+        seen.add(id(held))
+        assert not (isinstance(held, bytes) and held in keys)
+        waiting += gc.get_referents(held)
+    assert len(seen) > len(effects)

@@ -7,7 +7,7 @@ the next event. A test reads them as they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 from typing import NewType
@@ -126,6 +126,41 @@ class ConfigurationAssigned:
 
     addresses: tuple[IPv4Interface | IPv6Interface, ...]
     dns_servers: tuple[str, ...]
+
+
+class FieldsWhenRead(Mapping[str, object]):
+    """Fields of a trace that are put into words when somebody reads them.
+
+    Most traces are for a log that is turned down.
+
+    Parameters
+    ----------
+    make : Callable[[], Mapping[str, object]]
+        Called once, whenever that is: what it looks at changes no more and has no key.
+    """
+
+    __slots__ = ("_fields", "_make")
+
+    def __init__(self, make: Callable[[], Mapping[str, object]]) -> None:
+        self._make: Callable[[], Mapping[str, object]] | None = make
+        self._fields: Mapping[str, object] = {}
+
+    def _read(self) -> Mapping[str, object]:
+        if self._make is not None:
+            self._fields, self._make = self._make(), None
+        return self._fields
+
+    def __getitem__(self, name: str) -> object:
+        return self._read()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._read())
+
+    def __len__(self) -> int:
+        return len(self._read())
+
+    def __repr__(self) -> str:
+        return repr(self._read())
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What a log, a narrator or a test is told: events as plain JSON values.
 
-Never a key, a nonce or a secret; keys appear by their names.
+Never a key, a nonce or a secret; keys appear by their names. What takes longer to put
+into words than to do waits until somebody reads it.
 
 Source: RFC 7296 §2.14 (the names of the keys)
 """
@@ -8,7 +9,13 @@ Source: RFC 7296 §2.14 (the names of the keys)
 from __future__ import annotations
 
 from iketcp.child_sa import ChildSaParameters
-from iketcp.effects import ConnectionId, Effect, IkeKeysDerived, Trace
+from iketcp.effects import (
+    ConnectionId,
+    Effect,
+    FieldsWhenRead,
+    IkeKeysDerived,
+    Trace,
+)
 from iketcp.endpoint.tables import Carrier
 from iketcp.esp.child_sa import ChildSa
 from iketcp.ike import outputs
@@ -49,10 +56,11 @@ def mapping_moved(
 
     Over UDP both are addresses and ports: those of the peer.
     """
-    fields: dict[str, object] = {"from": _name(before), "to": _name(to)}
-    if sa is not None:
-        fields.update(spi_i=sa.spi_i.hex(), spi_r=sa.spi_r.hex())
-    return Trace("mapping-moved", fields)
+    spis = {} if sa is None else {"spi_i": sa.spi_i.hex(), "spi_r": sa.spi_r.hex()}
+    return Trace(
+        "mapping-moved",
+        FieldsWhenRead(lambda: {"from": _name(before), "to": _name(to), **spis}),
+    )
 
 
 def _name(carrier: Carrier | None) -> int | str | None:
@@ -76,15 +84,17 @@ def message_sent(message: outputs.SendMessage, target: Carrier) -> Trace:
     """An IKE message of ours."""
     return Trace(
         "ike-message",
-        {
-            "direction": "sent",
-            **_header_fields(message.header),
-            "connection": _name(target),
-            "octets": sum(map(len, message.messages)),
-            "messages": len(message.messages),
-            "payloads": [describe(p) for p in message.payloads],
-            "is_retransmission": message.is_repetition or message.is_request_again,
-        },
+        FieldsWhenRead(
+            lambda: {
+                "direction": "sent",
+                **_header_fields(message.header),
+                "connection": _name(target),
+                "octets": sum(map(len, message.messages)),
+                "messages": len(message.messages),
+                "payloads": [describe(p) for p in message.payloads],
+                "is_retransmission": message.is_repetition or message.is_request_again,
+            }
+        ),
     )
 
 
@@ -94,14 +104,16 @@ def message_received(
     """An authentic, fresh IKE message of the peer's (or one of IKE_SA_INIT)."""
     return Trace(
         "ike-message",
-        {
-            "direction": "received",
-            **_header_fields(message.header),
-            "connection": _name(came_on),
-            "octets": message.octets,
-            "payloads": [describe(p) for p in message.payloads],
-            "is_retransmission": False,
-        },
+        FieldsWhenRead(
+            lambda: {
+                "direction": "received",
+                **_header_fields(message.header),
+                "connection": _name(came_on),
+                "octets": message.octets,
+                "payloads": [describe(p) for p in message.payloads],
+                "is_retransmission": False,
+            }
+        ),
     )
 
 
@@ -112,13 +124,16 @@ def ike_keys(sa: IkeSa) -> list[Effect]:
     names = ["SK_d", "SK_ai", "SK_ar", "SK_ei", "SK_er", "SK_pi", "SK_pr"]
     if not sa.keys.sk_ai:
         names = [name for name in names if not name.startswith("SK_a")]
-    fields = {
-        "spi_i": sa.spi_i.hex(),
-        "spi_r": sa.spi_r.hex(),
-        "suite": sa.suite.describe(),
-        "keys": names,
-    }
     derived = IkeKeysDerived(sa.spi_i, sa.spi_r, sa.suite, sa.keys)
+    spi_i, spi_r, suite = derived.spi_i, derived.spi_r, derived.suite
+    fields = FieldsWhenRead(
+        lambda: {
+            "spi_i": spi_i.hex(),
+            "spi_r": spi_r.hex(),
+            "suite": suite.describe(),
+            "keys": names,
+        }
+    )
     return [derived, Trace("ike-keys", fields)]
 
 
@@ -166,27 +181,42 @@ def child_installed(
     parameters: ChildSaParameters, replaces: bytes | None, inner_mtu: int
 ) -> list[Effect]:
     """A Child SA came up: its keys by name, then the Child SA."""
-    common: dict[str, object] = {
-        "child": parameters.name,
-        "spi_in": parameters.spi_in.hex(),
-        "spi_out": parameters.spi_out.hex(),
-        "suite": parameters.suite.describe(),
-    }
-    names = ["SK_ei", "SK_er"]
-    if parameters.integrity_key_in:
-        names = ["SK_ei", "SK_ai", "SK_er", "SK_ar"]
+    name, spi_in, spi_out = parameters.name, parameters.spi_in, parameters.spi_out
+    suite, has_integrity_keys = parameters.suite, bool(parameters.integrity_key_in)
+    local_ts, remote_ts = parameters.local_ts, parameters.remote_ts
+    is_transport = parameters.transport is not None
+
+    def common() -> dict[str, object]:
+        return {
+            "child": name,
+            "spi_in": spi_in.hex(),
+            "spi_out": spi_out.hex(),
+            "suite": suite.describe(),
+        }
+
+    def keys() -> dict[str, object]:
+        integrity = ["SK_ei", "SK_ai", "SK_er", "SK_ar"]
+        names = integrity if has_integrity_keys else ["SK_ei", "SK_er"]
+        return {**common(), "keys": names}
+
+    def fields() -> dict[str, object]:
+        told = {
+            **common(),
+            "local_ts": [str(ts) for ts in local_ts],
+            "remote_ts": [str(ts) for ts in remote_ts],
+            "inner_mtu": inner_mtu,
+        }
+        if is_transport:
+            told["mode"] = "transport"
+        if replaces is not None:
+            told["old_spi_in"] = replaces.hex()
+        return told
+
     kind = "child-sa-installed" if replaces is None else "child-sa-rekeyed"
-    fields = {
-        **common,
-        "local_ts": [str(ts) for ts in parameters.local_ts],
-        "remote_ts": [str(ts) for ts in parameters.remote_ts],
-        "inner_mtu": inner_mtu,
-    }
-    if parameters.transport is not None:
-        fields["mode"] = "transport"
-    if replaces is not None:
-        fields["old_spi_in"] = replaces.hex()
-    return [Trace("child-keys", {**common, "keys": names}), Trace(kind, fields)]
+    return [
+        Trace("child-keys", FieldsWhenRead(keys)),
+        Trace(kind, FieldsWhenRead(fields)),
+    ]
 
 
 def child_removed(esp: ChildSa) -> Trace:
