@@ -8,10 +8,17 @@ blocks are all there are.
 Source: RFC 7296 §2.13, RFC 4868 §2.1.2
 """
 
-import hmac
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from cryptography.hazmat.primitives.hashes import (
+    SHA256,
+    SHA384,
+    SHA512,
+    HashAlgorithm,
+)
+from cryptography.hazmat.primitives.hmac import HMAC
 
 from iketcp.registry import PseudorandomFunction
 
@@ -32,6 +39,8 @@ class Prf:
     """The hash, as :mod:`hashlib` calls it."""
     output_size: int
     """Octets of one output."""
+    hash: HashAlgorithm = field(repr=False, compare=False)
+    """The hash itself."""
 
     @property
     def key_size(self) -> int:
@@ -45,7 +54,9 @@ class Prf:
 
     def prf(self, key: bytes, data: bytes) -> bytes:
         """``prf(K, S)``: ``output_size`` octets. Source: RFC 7296 §2.13."""
-        return hmac.digest(key, data, self.hash_name)
+        keyed = HMAC(key, self.hash)
+        keyed.update(data)
+        return keyed.finalize()
 
     def prf_plus(self, key: bytes, seed: bytes, size: int) -> bytes:
         """``prf+(K, S)``, cut to ``size`` octets.
@@ -71,8 +82,11 @@ class Prf:
         # prf+(K, S) = T1 | T2 | ...   with   Tn = prf(K, Tn-1 | S | n), T0 empty
         blocks: list[bytes] = []
         block = b""
+        keyed = HMAC(key, self.hash)  # a copy of it costs half of keying it anew
         for number in range(1, -(-size // self.output_size) + 1):
-            block = self.prf(key, block + seed + bytes([number]))
+            turn = keyed.copy()
+            turn.update(block + seed + bytes([number]))
+            block = turn.finalize()
             blocks.append(block)
         return b"".join(blocks)[:size]
 
@@ -81,9 +95,9 @@ PRFS: Mapping[int, Prf] = MappingProxyType(
     {
         prf.transform_id: prf
         for prf in (
-            Prf(PseudorandomFunction.PRF_HMAC_SHA2_256, "sha256", 32),
-            Prf(PseudorandomFunction.PRF_HMAC_SHA2_384, "sha384", 48),
-            Prf(PseudorandomFunction.PRF_HMAC_SHA2_512, "sha512", 64),
+            Prf(PseudorandomFunction.PRF_HMAC_SHA2_256, "sha256", 32, SHA256()),
+            Prf(PseudorandomFunction.PRF_HMAC_SHA2_384, "sha384", 48, SHA384()),
+            Prf(PseudorandomFunction.PRF_HMAC_SHA2_512, "sha512", 64, SHA512()),
         )
     }
 )
