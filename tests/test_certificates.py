@@ -23,6 +23,7 @@ from certificate_factory import (
 )
 from iketcp.crypto.signatures import SigningKey, VerifyingKey
 from iketcp.errors import AuthenticationFailedError
+from iketcp.ike import certificates
 from iketcp.ike.certificates import (
     MAX_CHAIN,
     MAX_SENT,
@@ -175,6 +176,23 @@ def test_bad_signature() -> None:
     trust = Trust(authorities=(ROOT.certificate,))
     with pytest.raises(AuthenticationFailedError, match="is wrong"):
         verify_certificate([bytes(octets)], trust, GW, TODAY)
+
+
+def test_what_an_anchor_has_signed_is_remembered() -> None:
+    """But not that it was valid; nor what is wrong, or signed by others."""
+    remembered = certificates._verify_anchors_signature
+    remembered.cache_clear()
+    good = gateway()
+    verify(good)
+    verify(good)
+    assert remembered.cache_info()[:2] == (1, 1)  # hits, misses
+    refused("expired", good, at=TODAY + 400 * DAY)
+    bad = gateway(authority(key=key_from(5)))
+    refused("signature", bad)
+    refused("signature", bad)
+    middle = authority("O=Example,CN=Middle", key_from(2), ROOT)
+    verify(gateway(middle), middle)
+    assert remembered.cache_info().currsize == 2  # ROOT's signatures, not middle's
 
 
 def test_an_issuer_that_is_no_authority() -> None:

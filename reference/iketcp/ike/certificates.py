@@ -16,6 +16,7 @@ Source: RFC 4945 §3.1, §5.1
 import hashlib
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from ipaddress import ip_address
 from itertools import pairwise
 from typing import TypeVar
@@ -38,6 +39,10 @@ MAX_SENT = 8
 
 MAX_CHAIN = 6
 """Choice: certificates in a chain, both ends included."""
+
+MAX_REMEMBERED = 256
+"""Choice: so many certificates of our trust anchors need no second look at the
+signature."""
 
 _IPSEC_IKE = ObjectIdentifier("1.3.6.1.5.5.7.3.17")
 """id-kp-ipsecIKE. Source: RFC 4945 §5.1.3.12."""
@@ -135,6 +140,11 @@ def name_of_certificate(certificate: x509.Certificate) -> str:
     return name.encode("unicode_escape").decode() or "without a subject"
 
 
+def _refusal(text: str, certificate: x509.Certificate) -> AuthenticationFailedError:
+    """Say what is wrong with a certificate; its name goes in place of the braces."""
+    return AuthenticationFailedError(text.format(name_of_certificate(certificate)))
+
+
 # --- chains ---------------------------------------------------------------------------
 
 
@@ -158,13 +168,14 @@ def _find_chain(
         for candidate in (*anchors, *unused):
             if candidate.subject != chain[-1].issuer:
                 continue
+            is_anchor = candidate in anchors
             try:
-                _check_link(chain, candidate, at)
+                _check_link(chain, candidate, is_anchor, at)
             except AuthenticationFailedError as error:
                 problem = str(error)
                 continue
             longer = (*chain, candidate)
-            if candidate in anchors:
+            if is_anchor:
                 return longer
             if len(longer) < MAX_CHAIN:
                 unused.remove(candidate)
@@ -172,7 +183,9 @@ def _find_chain(
     raise AuthenticationFailedError(problem)
 
 
-def _check_link(chain: Chain, issuer: x509.Certificate, at: datetime) -> None:
+def _check_link(
+    chain: Chain, issuer: x509.Certificate, is_anchor: bool, at: datetime
+) -> None:
     """Check that ``issuer`` may have issued, and did issue, the end of the chain.
 
     Raises
@@ -182,25 +195,33 @@ def _check_link(chain: Chain, issuer: x509.Certificate, at: datetime) -> None:
 
     Source: RFC 4945 §5.1.3
     """
-    name = name_of_certificate(issuer)
     _check_time(issuer, at)
     _check_extensions(issuer)
     basic = _extension(issuer, x509.BasicConstraints)
     if basic is None or not basic.ca:
-        raise AuthenticationFailedError(f"{name} is no certificate authority")
+        raise _refusal("{} is no certificate authority", issuer)
     if basic.path_length is not None and len(chain) - 1 > basic.path_length:
-        raise AuthenticationFailedError(f"the chain below {name} is too long")
+        raise _refusal("the chain below {} is too long", issuer)
     usage = _extension(issuer, x509.KeyUsage)
     if usage is not None and not usage.key_cert_sign:
-        raise AuthenticationFailedError(f"{name} may not sign certificates")
+        raise _refusal("{} may not sign certificates", issuer)
     check_key(issuer.public_key())
     _check_hash(chain[-1].signature_hash_algorithm)
+    verify = _verify_anchors_signature if is_anchor else _verify_signature
     try:
-        chain[-1].verify_directly_issued_by(issuer)
+        verify(chain[-1], issuer)
     except InvalidSignature:
-        raise AuthenticationFailedError(
-            f"the signature of {name} in a certificate is wrong"
-        ) from None
+        text = "the signature of {} in a certificate is wrong"
+        raise _refusal(text, issuer) from None
+
+
+def _verify_signature(certificate: x509.Certificate, issuer: x509.Certificate) -> None:
+    certificate.verify_directly_issued_by(issuer)
+
+
+# A signature that was right stays right, and only that is remembered: what is wrong
+# raises. Nobody but a trust anchor can put anything here.
+_verify_anchors_signature = lru_cache(MAX_REMEMBERED)(_verify_signature)
 
 
 def _check_hash(algorithm: hashes.HashAlgorithm | None) -> None:
@@ -210,11 +231,10 @@ def _check_hash(algorithm: hashes.HashAlgorithm | None) -> None:
 
 
 def _check_time(certificate: x509.Certificate, at: datetime) -> None:
-    name = name_of_certificate(certificate)
     if at < certificate.not_valid_before_utc:
-        raise AuthenticationFailedError(f"the certificate {name} is not valid yet")
+        raise _refusal("the certificate {} is not valid yet", certificate)
     if at > certificate.not_valid_after_utc:
-        raise AuthenticationFailedError(f"the certificate {name} has expired")
+        raise _refusal("the certificate {} has expired", certificate)
 
 
 def _check_extensions(certificate: x509.Certificate) -> None:
@@ -271,17 +291,16 @@ def _check_revocation(
 
     Source: RFC 4945 §3.2.3
     """
-    name = name_of_certificate(certificate)
     is_current = False
     for crl in trust.crls:
         if crl.issuer != issuer.subject or not _is_good_crl(crl, issuer):
             continue
         if crl.get_revoked_certificate_by_serial_number(certificate.serial_number):
-            raise AuthenticationFailedError(f"the certificate {name} is revoked")
+            raise _refusal("the certificate {} is revoked", certificate)
         end = crl.next_update_utc
         is_current |= crl.last_update_utc <= at and (end is None or at <= end)
     if trust.is_crl_required and not is_current:
-        raise AuthenticationFailedError(f"no current CRL tells about {name}")
+        raise _refusal("no current CRL tells about {}", certificate)
 
 
 def _is_good_crl(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
