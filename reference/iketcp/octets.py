@@ -38,11 +38,11 @@ class Reader:
 
     def _step(self, size: int, what: str) -> int:
         """Step over ``size`` octets and return where they begin."""
-        if size > self.remaining:
+        start = self.position
+        if start + size > self.end:
             raise MalformedMessageError(
                 f"{what}: {size} octets announced, {self.remaining} left"
             )
-        start = self.position
         self.position = start + size
         return start
 
@@ -54,8 +54,7 @@ class Reader:
         MalformedMessageError
             Fewer than ``size`` octets remain.
         """
-        start = self._step(size, what)
-        return self._octets[start : self.position]
+        return self._octets[self._step(size, what) : self.position]
 
     def pull_rest(self) -> bytes:
         """Take everything that is left."""

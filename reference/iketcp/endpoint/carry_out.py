@@ -281,8 +281,8 @@ class OutputCarrier:
         mtu = mtu_of(path_mtu, path.remote_address.version, suite)
         if self._stream_mtu is not None and session.udp_path is None:
             mtu = min(self._stream_mtu, largest)
-        pad_to = min(parameters.tfc_pad_to, mtu)
-        parameters = replace(parameters, tfc_pad_to=pad_to)
+        if parameters.tfc_pad_to > mtu:
+            parameters = replace(parameters, tfc_pad_to=mtu)
         is_deferred = output.is_sending_deferred or (
             not sa.is_original_initiator and self._has_older(session, parameters)
         )

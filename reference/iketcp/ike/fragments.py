@@ -29,7 +29,7 @@ from dataclasses import dataclass, field
 from iketcp.errors import FragmentError, FragmentLimitError, MessageTooLongError
 from iketcp.ike.header import HEADER_SIZE, Header
 from iketcp.ike.message import encode_chain
-from iketcp.ike.payloads import Payload, SkfPayload
+from iketcp.ike.payloads import Payload, SkfPayload, SkPayload
 from iketcp.ike.protection import IkeProtection
 from iketcp.registry import PayloadType
 
@@ -108,17 +108,18 @@ def seal_in_pieces(
     """
     first_inner, content = encode_chain(payloads)
     room = largest - HEADER_SIZE - _GENERIC_SIZE
-    first_room = room - len(encode_chain(leading)[1])
+    first_room = room - (len(encode_chain(leading)[1]) if leading else 0)
     if protection.sealed_size(len(content)) <= first_room:
-        return (protection.seal(header, payloads, leading),)
+        outer = SkPayload(first_inner, b"")
+        return (protection.seal_content(header, outer, content, leading),)
     pieces = _cut(protection, content, first_room - NUMBERS_SIZE, room - NUMBERS_SIZE)
     messages = []
     for number, piece in enumerate(pieces, 1):
         is_first = number == 1
         next_type = first_inner if is_first else PayloadType.NONE
-        outer = SkfPayload(next_type, number, len(pieces), b"")
+        fragment = SkfPayload(next_type, number, len(pieces), b"")
         ahead = leading if is_first else ()
-        messages.append(protection.seal_content(header, outer, piece, ahead))
+        messages.append(protection.seal_content(header, fragment, piece, ahead))
     return tuple(messages)
 
 

@@ -19,7 +19,7 @@ Source: RFC 7296 §3.1
 """
 
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from iketcp.errors import InvalidMajorVersionError, MalformedMessageError
 
@@ -75,7 +75,18 @@ class Header:
         length : int
             Octets of the whole message, this header included.
         """
-        return replace(self, next_payload=next_payload, length=length)
+        return Header(
+            self.spi_i,
+            self.spi_r,
+            self.exchange_type,
+            self.message_id,
+            self.is_response,
+            self.is_original_initiator,
+            next_payload,
+            self.major_version,
+            self.minor_version,
+            length,
+        )
 
     def encode(self) -> bytes:
         """Encode the 28 octets.

@@ -167,6 +167,8 @@ def eap_identity(data: bytes) -> str:
 
 def _parse_address(text: str) -> bytes | None:
     """Return the octets of an IP address, or ``None``; a zone is no part of one."""
+    if ":" not in text and not text[-1:].isdigit():
+        return None  # most names; finding out the other way takes longer
     try:
         return None if "%" in text else ip_address(text).packed
     except ValueError:

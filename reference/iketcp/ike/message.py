@@ -71,6 +71,7 @@ _GENERIC = struct.Struct(">BBH")
 _CRITICAL = 0x80
 _MAX_LENGTH = 0xFFFF
 _ENCRYPTED = frozenset({PayloadType.SK, PayloadType.SKF})
+_ENCRYPTED_PAYLOADS = (SkPayload, SkfPayload)
 
 MAX_DESCRIPTION = 240
 """Choice: characters after which a line is cut off."""
@@ -117,9 +118,9 @@ def encode_chain(payloads: Sequence[Payload]) -> tuple[int, bytes]:
         if size > _MAX_LENGTH:
             raise MessageTooLongError(f"{type(payload).__name__} of {size} octets")
         next_type, critical = following, 0
-        if payload.payload_type in _ENCRYPTED and parts:
-            raise ValueError("an Encrypted payload must be last")
-        if isinstance(payload, SkPayload | SkfPayload):
+        if isinstance(payload, _ENCRYPTED_PAYLOADS):
+            if parts:
+                raise ValueError("an Encrypted payload must be last")
             next_type = payload.first_inner_type
         elif isinstance(payload, UnknownPayload):
             critical = _CRITICAL if payload.critical else 0

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from iketcp.errors import MalformedMessageError
-from iketcp.octets import Reader, Writer
+from iketcp.octets import Reader
 from iketcp.registry import (
     ADDITIONAL_KEY_EXCHANGES,
     AttributeType,
@@ -178,19 +178,20 @@ class Proposal:
 
         Source: RFC 7296 §3.3.1
         """
-        writer = Writer()
-        writer.push_u8(_LAST if is_last else _MORE_PROPOSALS)
-        writer.push_u8(0)
-        with writer.length_u16(counted_before=2):
-            writer.push_u8(self.number)
-            writer.push_u8(self.protocol)
-            writer.push_u8(len(self.spi))
-            writer.push_u8(len(self.transforms))
-            writer.push(self.spi)
-            last = len(self.transforms) - 1
-            for index, transform in enumerate(self.transforms):
-                writer.push(transform.encode(is_last=index == last))
-        return writer.octets()
+        last = len(self.transforms) - 1
+        body = self.spi + b"".join(
+            transform.encode(is_last=index == last)
+            for index, transform in enumerate(self.transforms)
+        )
+        head = _PROPOSAL.pack(
+            _LAST if is_last else _MORE_PROPOSALS,
+            _PROPOSAL.size + len(body),
+            self.number,
+            self.protocol,
+            len(self.spi),
+            len(self.transforms),
+        )
+        return head + body
 
 
 def encode_proposals(proposals: Sequence[Proposal]) -> bytes:
