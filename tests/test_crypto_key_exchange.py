@@ -5,7 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from iketcp.crypto.key_encapsulation import PARAMETER_SETS
-from iketcp.crypto.key_exchange import METHODS, MODP_PRIMES, from_private, generate
+from iketcp.crypto.key_exchange import (
+    METHODS,
+    MODP_PRIMES,
+    KeyExchange,
+    from_private,
+    generate,
+)
 from iketcp.environment import ScriptedEntropy
 from iketcp.errors import InvalidPublicValueError
 from iketcp.registry import KeyExchangeMethod
@@ -526,3 +532,21 @@ def test_montgomery_private_keys_of_other_sizes(method: KeyExchangeMethod) -> No
     """RFC 7748 §5: 32 or 56 octets."""
     with pytest.raises(ValueError, match="bytes"):
         from_private(method, bytes(31))
+
+
+def test_a_key_that_is_ready_is_taken() -> None:
+    """And where none is, one is made of a draw, as ever."""
+    method = KeyExchangeMethod.CURVE25519
+    ready = [generate(method, ScriptedEntropy("before"), "x")]
+
+    class Stocked(ScriptedEntropy):
+        def take_key(self, method: int) -> KeyExchange | None:
+            return ready.pop() if ready and ready[0].method == method else None
+
+    (first,) = ready
+    entropy = Stocked("now")
+    other = generate(KeyExchangeMethod.ECP_256, entropy, "x")
+    assert other.method == KeyExchangeMethod.ECP_256
+    assert generate(method, entropy, "y") is first
+    drawn = generate(method, ScriptedEntropy("now"), "y")
+    assert generate(method, entropy, "y").public_value == drawn.public_value

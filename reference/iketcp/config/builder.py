@@ -96,6 +96,7 @@ def build(document: Document, folder: Path) -> Configuration:
         control=_control(document.one("control"), role, folder),
         log=_log(document.one("log"), folder),
         crash_secret_file=_in_folder(document.one("ike")["crash_secret_file"], folder),
+        prepared_keys=document.one("ike")["prepared_keys"],
         warnings=tuple(warnings),
     )
 

@@ -211,5 +211,7 @@ class Configuration:
     """``None``: connections are made directly."""
     crash_secret_file: Path | None = None
     """Where the secret for the tokens of RFC 6290 is kept, or will be."""
+    prepared_keys: int = 0
+    """Private keys of each key exchange method that are made in advance."""
     warnings: tuple[str, ...] = ()
     """Sentences for the user: usable, but not as it should be."""

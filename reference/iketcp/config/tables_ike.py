@@ -332,6 +332,14 @@ IKE = Table(
             "in place of waiting for an answer. One machine's own: never shared.",
         ),
         Key(
+            "prepared_keys",
+            integer(0, 64),
+            "Private keys of each key exchange method that are made in advance, while "
+            "no handshake is under way. Each serves one handshake, which does not wait "
+            "for it then; what they cost stays the same.",
+            default=0,
+        ),
+        Key(
             "unique",
             words_or({each.value: each for each in Uniqueness}),
             "Whether a peer may have several IKE SAs with us. `initial-contact`: an "

@@ -31,6 +31,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Protocol, runtime_checkable
 
 from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -381,10 +382,20 @@ def from_private(method: int, private: bytes) -> KeyExchange:
     raise ValueError(f"no key exchange method {method}")
 
 
+@runtime_checkable
+class PreparedKeys(Protocol):
+    """An entropy that also has private keys ready, made before they are needed."""
+
+    def take_key(self, method: int) -> KeyExchange | None:
+        """Give one away, never the same again; ``None`` if none is ready."""
+        ...
+
+
 def generate(method: int, entropy: Entropy, label: str) -> KeyExchange:
     """Start a key exchange with a fresh private key.
 
-    The key comes from one draw, labelled ``label`` with ``.private`` behind it.
+    The key comes from one draw, labelled ``label`` with ``.private`` behind it; or the
+    entropy has one ready.
 
     Choice: how a draw becomes a key, so that a script can pin any key:
 
@@ -411,6 +422,10 @@ def generate(method: int, entropy: Entropy, label: str) -> KeyExchange:
 
     Source: RFC 3526 §8, RFC 5903 §3, RFC 8031 §2
     """
+    if isinstance(entropy, PreparedKeys):
+        ready = entropy.take_key(method)
+        if ready is not None:
+            return ready
     name = f"{label}.private"
     if method in MODP_PRIMES:
         octets = entropy.draw(name, EXPONENT_SIZE)

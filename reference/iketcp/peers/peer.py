@@ -50,6 +50,7 @@ from iketcp.peers.fitting import Fitting
 from iketcp.peers.hooks import Hooks
 from iketcp.peers.limits import mapping_policy
 from iketcp.peers.lines import Lines
+from iketcp.peers.prepared_keys import stock_for
 from iketcp.peers.rates import Rates
 from iketcp.peers.reports import Reports
 from iketcp.peers.sinks import KeyLog, Sink
@@ -108,10 +109,11 @@ class Peer(ABC):
         if secret_file is not None:
             secret, self._complaint = read_crash_secret(secret_file)
             policy = replace(policy, crash_secret=secret)
+        self.prepared_keys = stock_for(policy, configuration.prepared_keys)
         self.endpoint = Endpoint(
             policy,
             mapping_policy(configuration.transport),
-            entropy or SystemEntropy(),
+            entropy or self.prepared_keys or SystemEntropy(),
             threading.Lock,
             lambda: datetime.now(UTC),
             datagram_policy(configuration),
@@ -172,6 +174,8 @@ class Peer(ABC):
             self._fitting.trace()
             self._threads.spawn("timer", self._run_timer)
             self._threads.spawn("tunnel", self._run_tunnel)
+            if self.prepared_keys is not None:
+                self.serve("keys", self.prepared_keys.run, self.prepared_keys.stop)
             if self._hooks.is_wanted:
                 self._threads.spawn("hooks", self._hooks.run)
         except BaseException:
