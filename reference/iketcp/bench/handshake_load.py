@@ -30,7 +30,7 @@ from iketcp.net.system import SystemEntropy
 from iketcp.peers.datagrams import datagram_policy
 from iketcp.peers.limits import mapping_policy
 
-UP_SECONDS = 10.0
+UP_SECONDS = 30.0
 """A responder that does not listen for so long has failed."""
 
 PATIENCE_SECONDS = 1.0

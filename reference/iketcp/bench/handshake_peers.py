@@ -27,7 +27,7 @@ from iketcp.errors import EnvironmentProblem
 
 OTHER = {WEST: EAST, EAST: WEST}
 SECRET = "a secret of a benchmark, 32 octets"
-UP_SECONDS = 10.0
+UP_SECONDS = 30.0
 """A daemon that takes no commands for so long has failed."""
 
 PLUGINS = (
@@ -289,8 +289,8 @@ class StrongSwan:
         EnvironmentProblem
             It does not come about.
         """
-        self._command("--initiate", "--child", "net", "--timeout", "5")
-        self._command("--terminate", "--ike", "peer", "--timeout", "5")
+        self._command("--initiate", "--child", "net", "--timeout", "10")
+        self._command("--terminate", "--ike", "peer", "--timeout", "10")
 
 
 def _give_inner_address(namespaces: Namespaces, site: str) -> None:

@@ -229,6 +229,7 @@ def _by_strongswan(
     responder: Program,
     count: int,
 ) -> Handshakes:
+    _by_generator(meeting, namespaces, folder, responder, 1)  # once it listens
     swan = StrongSwan(namespaces, folder, WEST, meeting.scenario)
     both = swan.program, responder
     with running([swan.program]):
