@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from iketcp.bench import latency
@@ -21,6 +23,7 @@ from iketcp.bench.latency import (
     take_off,
 )
 from iketcp.bench.report import Chart, Row
+from iketcp.bench.undisturbed import Attempt
 from iketcp.errors import EnvironmentProblem
 from test_bench_contenders import require_stage
 from test_bench_throughput import Scripted
@@ -83,7 +86,12 @@ def test_contenders_are_pinged_round_by_round(monkeypatch: pytest.MonkeyPatch) -
         assert count == 400
         return Echoes([figure], 1, 900.0 if scene.is_loaded else 0.0)
 
+    def undisturbed(take: Callable[[], Echoes], repeats: int) -> Attempt[Echoes]:
+        found = take()
+        return Attempt(found, 0.01, int(found.megabits_per_second > 0) * repeats)
+
     monkeypatch.setattr(latency, "measure", measure)
+    monkeypatch.setattr(latency, "undisturbed", undisturbed)
     monkeypatch.setattr(latency, "require_program", lambda *_: "program")
     said: list[str] = []
     contenders: list[Contender] = [
@@ -91,7 +99,7 @@ def test_contenders_are_pinged_round_by_round(monkeypatch: pytest.MonkeyPatch) -
         Scripted("absent", *["there is no such program"] * 2),
         Scripted("shaky", 10, 20, "it broke", 40),
     ]
-    plan = Plan(2, 400, repeats=0)
+    plan = Plan(2, 400, repeats=1)
     idle, loaded = measure_all(contenders, [IDLE, LOADED], plan, said.append)
     assert [row.figures for row in idle.rows] == [[1, 3], [], [10]]
     assert [row.figures for row in loaded.rows] == [[2, 4], [], [20, 40]]
@@ -99,6 +107,8 @@ def test_contenders_are_pinged_round_by_round(monkeypatch: pytest.MonkeyPatch) -
     assert loaded.rows[2].further[RATE] == [900.0, 900.0]
     assert RATE not in idle.rows[2].further
     assert idle.rows[2].problem == "it broke"
+    assert [len(chart.notes) for chart in (idle, loaded)] == [0, 1]
+    assert "measured again 4 times" in loaded.notes[0]
     assert "shaky, beside one stream: 20.00 p99 ms" in said
     assert said.count("absent, idle: there is no such program") == 1
 

@@ -16,6 +16,7 @@ import math
 import re
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -36,7 +37,12 @@ from iketcp.bench.loads import (
 from iketcp.bench.options import ROUNDS, JsonFile, Repeats, Rounds
 from iketcp.bench.programs import Program, require_program, running
 from iketcp.bench.report import Chart, Row, deliver
-from iketcp.bench.undisturbed import REPEATS, undisturbed
+from iketcp.bench.undisturbed import (
+    OTHERS,
+    REPEATS,
+    about_disturbance,
+    undisturbed,
+)
 from iketcp.demo.scenery import LINK, SITES, WEST
 from iketcp.demo.stage import Namespaces, make_namespaces
 from iketcp.errors import EnvironmentProblem
@@ -52,7 +58,7 @@ WIRE_BURST, WIRE_QUEUE = "64kb", "10ms"
 """What a slow wire takes at once, and how long something may wait for it."""
 
 MEDIAN, TAIL, LARGEST = "median ms", "p99 ms", "max ms"
-OVER, LOST, RATE, OTHERS = "over plain wire", "lost", "Mbit/s", "others %"
+OVER, LOST, RATE = "over plain wire", "lost", "Mbit/s"
 
 _ECHO = re.compile(r"time=([\d.]+) ms")
 
@@ -220,19 +226,23 @@ def measure_all(
     require_program("ping", "iputils-ping")
     require_program("iperf3", "iperf3")
     charts = [Chart(str(s), s.unit, [Row(c.name) for c in contenders]) for s in scenes]
+    again: Counter[Scene] = Counter()
     for _ in range(plan.rounds):
         for scene, chart in zip(scenes, charts, strict=True):
             for contender, row in zip(contenders, chart.rows, strict=True):
                 if row.problem and not row.figures:
                     continue  # it never came up
-                found = _add(row, contender, scene, plan)
+                found = _add(row, contender, scene, plan, again)
                 say(f"{contender.name}, {scene}: {found}")
-    for chart in charts:
+    for scene, chart in zip(scenes, charts, strict=True):
         take_off(chart, Wire().name)
+        chart.notes += about_disturbance(chart.rows, again[scene])
     return charts
 
 
-def _add(row: Row, contender: Contender, scene: Scene, plan: Plan) -> str:
+def _add(
+    row: Row, contender: Contender, scene: Scene, plan: Plan, again: Counter[Scene]
+) -> str:
     """Measure once; note, and return, what was found or why nothing was."""
     try:
         attempt = undisturbed(
@@ -241,6 +251,7 @@ def _add(row: Row, contender: Contender, scene: Scene, plan: Plan) -> str:
     except EnvironmentProblem as error:
         row.problem = str(error)
         return row.problem
+    again[scene] += attempt.repeats
     figures = attempt.taken.figures()
     if scene.is_loaded:
         figures[RATE] = attempt.taken.megabits_per_second
