@@ -51,6 +51,7 @@ FLOORS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("2 effects", ("effects",)),
     ("3 mapping", ("agenda", "half_open", "mapping")),
     ("4 endpoint", ("endpoint",)),
+    ("4 IPsec in the kernel", ("xfrm",)),
     ("4 relay", ("relay",)),
     ("5 sockets and devices", ("net",)),
     ("5 TLS in memory", ("eap.openssl",)),

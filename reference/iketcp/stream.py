@@ -22,7 +22,7 @@ elsewhere. How TCP cut the stream into segments never changes what comes out
 Source: RFC 9329 §3, RFC 9329 §4, RFC 9329 §6.6
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from enum import Enum
 from struct import Struct
 from struct import error as StructError
@@ -196,6 +196,23 @@ def frame_esp_batch(packets: Iterable[bytes]) -> bytes:
             ) from None
         append(packet)
     return b"".join(pieces)
+
+
+def frames_of(octets: bytes) -> Iterator[bytes]:
+    """Yield the messages of whole frames of ours, without their Lengths.
+
+    Parameters
+    ----------
+    octets : bytes
+        What :func:`frame_ike` and the others wrote.
+
+    Source: RFC 9329 §3
+    """
+    at = 0
+    while at < len(octets):
+        (length,) = _LENGTH.unpack_from(octets, at)
+        yield octets[at + _LENGTH_SIZE : at + length]
+        at += length
 
 
 def sort_message(message: bytes) -> StreamMessage:

@@ -13,6 +13,7 @@ from dataclasses import fields, replace
 from itertools import combinations
 from pathlib import Path
 
+from iketcp.config.dataplane import check_dataplane
 from iketcp.config.eap import eap_authenticator, eap_peer
 from iketcp.config.model import (
     Configuration,
@@ -61,6 +62,7 @@ def build(document: Document, folder: Path) -> Configuration:
         read.
     """
     role = document.role
+    check_dataplane(document)
     warnings: list[str] = []
     secrets = read_secrets(document, folder, warnings)
     credential = own_credential(document, folder, warnings)
@@ -280,6 +282,7 @@ def _udp(section: Section) -> UdpConfig:
 def _tun(section: Section, folder: Path) -> TunConfig:
     return TunConfig(
         mode=section["mode"],
+        dataplane=section["dataplane"],
         name=section["name"],
         mtu=section["mtu"],
         offloads=section["offloads"],

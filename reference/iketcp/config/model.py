@@ -149,6 +149,8 @@ class TunConfig:
 
     mode: Literal["device", "memory"]
     """``memory``: no device at all, for tests and demonstrations."""
+    dataplane: Literal["user", "kernel"]
+    """Who seals and opens packets: we do, or the kernel."""
     name: str
     mtu: int | None
     """Inner MTU in octets; ``None``: from path and suite. [9329-3-limit]"""

@@ -189,6 +189,14 @@ TUN = Table(
             default="device",
         ),
         Key(
+            "dataplane",
+            choice("user", "kernel"),
+            'Who seals and opens packets: "kernel" leaves that to Linux, where it has '
+            "ESP in TCP; [kernel.md](kernel.md) says which one does, and what does "
+            "not go with it.",
+            default="user",
+        ),
+        Key(
             "name",
             text(
                 "(?!\\.{1,2}$)[A-Za-z0-9_.-]{1,15}",
@@ -209,7 +217,7 @@ TUN = Table(
             "offloads",
             boolean(),
             "Move TCP segments to and from the device in pieces of up to 64 KiB, which "
-            "is faster. The peer sees no difference.",
+            "is faster. The peer sees no difference. The kernel does so by itself.",
             default=True,
         ),
         Key(

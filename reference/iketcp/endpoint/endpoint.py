@@ -26,6 +26,7 @@ from iketcp.effects import (
     Transmit,
 )
 from iketcp.endpoint import traces
+from iketcp.endpoint.carried import CarriedChild, carried_children
 from iketcp.endpoint.carry_out import OutputCarrier
 from iketcp.endpoint.data_plane import Outbound
 from iketcp.endpoint.datagrams import Datagrams
@@ -43,6 +44,7 @@ from iketcp.endpoint.tables import (
     Tables,
 )
 from iketcp.environment import Entropy, no_date
+from iketcp.esp.child_sa import Usage
 from iketcp.esp.spd import OutboundSpd
 from iketcp.half_open import HalfOpen
 from iketcp.ike import upkeep
@@ -107,7 +109,7 @@ class Endpoint:
         )
         self._entropy = entropy
         self._control_lock = new_lock()
-        spd = OutboundSpd(new_lock())
+        self._spd = spd = OutboundSpd(new_lock())
         self._outbound = Outbound(self.tables, spd, self.counters)
         self._carrier = OutputCarrier(
             self.tables, self.map, spd, entropy, new_lock, datagram_policy, stream_mtu
@@ -332,6 +334,30 @@ class Endpoint:
         Source: RFC 4301 §5.1
         """
         return self._outbound.send(packets)
+
+    # --- a data plane elsewhere -------------------------------------------------------
+
+    def carried_children(self) -> list[CarriedChild]:
+        """As :func:`~iketcp.endpoint.carried.carried_children`."""
+        return carried_children(self.tables, self._spd)
+
+    def counted_elsewhere(self, spi_in: bytes, usage: Usage, now: float) -> None:
+        """Note what somebody else has carried of a Child SA so far.
+
+        Parameters
+        ----------
+        usage : Usage
+            Since the Child SA is there; it counts towards its lifetime.
+
+        Source: RFC 7296 §2.4, RFC 7296 §2.8, RFC 4301 §4.4.2.1
+        """
+        live = self.tables.children.get(spi_in)
+        if live is None or not live.esp.count_elsewhere(usage):
+            return
+        if live.esp.is_sending_deferred:
+            self._carrier.prefer(live.esp)  # the peer has used it
+        if live.session.ike is not None:
+            live.session.ike.last_heard = now
 
     # --- time -------------------------------------------------------------------------
 

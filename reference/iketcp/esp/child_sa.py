@@ -75,6 +75,15 @@ class ChildSaCounters:
     """Packets to the peer that were dropped, by reason."""
 
 
+class Usage(NamedTuple):
+    """What has gone through both SAs of a Child SA. RFC 4301 §4.4.2.1."""
+
+    packets_in: int
+    octets_in: int
+    packets_out: int
+    octets_out: int
+
+
 class ChildSa:
     """A pair of SAs.
 
@@ -344,6 +353,25 @@ class ChildSa:
         with self._lock:
             self._outbound.sequence = last_sent
             self._inbound.window.resume_at(highest_received)
+
+    def count_elsewhere(self, usage: Usage) -> bool:
+        """Take over the figures of whoever carries the packets in our place.
+
+        Returns
+        -------
+        bool
+            Whether something has come in since the last time.
+
+        Source: RFC 4301 §4.4.2.1
+        """
+        with self._lock:
+            counters = self.counters
+            is_heard = usage.packets_in > counters.packets_in
+            counters.packets_in, counters.octets_in = usage[:2]
+            counters.packets_out, counters.octets_out = usage[2:]
+            self._inbound.authentic, self._inbound.octets = usage[:2]
+            self._outbound.sequence, self._outbound.octets = usage[2:]
+        return is_heard
 
     @property
     def used_octets(self) -> int:

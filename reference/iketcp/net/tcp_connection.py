@@ -20,16 +20,13 @@ import termios
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from itertools import islice
 from typing import NamedTuple
 
 from iketcp.errors import IketcpError, Scope
-from iketcp.net.socket_options import (
-    is_ecn_negotiated,
-    path_mtu,
-    set_user_timeout,
-)
+from iketcp.net.socket_options import is_ecn_negotiated, path_mtu, set_user_timeout
 from iketcp.net.wake import Wake
 
 DEFAULT_QUEUE_LIMIT = 1 << 20
@@ -115,6 +112,7 @@ class TcpConnection:
         self.dropped_octets = 0
         self._socket = connected
         self._returned = b""
+        self._most_buffers = _BUFFERS_PER_FLUSH
         self._queue: deque[memoryview | bytes] = deque()
         self._queued = 0
         # Held by whoever polls the socket, so that it is never closed under a poll.
@@ -172,6 +170,12 @@ class TcpConnection:
     def handshake(self, timeout_seconds: float | None = None) -> bool:
         """Do nothing: without TLS octets may come at once."""
         return True
+
+    def carry_messages(self, attach: Callable[[socket.socket], None]) -> None:
+        """Have ``attach`` change the socket; from now on each send is one message."""
+        with self._lock:
+            attach(self._socket)
+            self._most_buffers = 1
 
     # --- sending: any thread ------------------------------------------------------
 
@@ -275,7 +279,9 @@ class TcpConnection:
         """Write what the stack takes; the caller holds the send lock."""
         while self._queue and not self._is_closed:
             try:
-                sent = self._socket.sendmsg(islice(self._queue, _BUFFERS_PER_FLUSH))
+                sent = self._socket.sendmsg(
+                    islice(self._queue, self._most_buffers)
+                )
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:

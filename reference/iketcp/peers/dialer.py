@@ -14,6 +14,7 @@ from dataclasses import replace
 from iketcp.config import Configuration, TlsConfig
 from iketcp.ike.nat_detection import IpAddress
 from iketcp.net.connection import Connection
+from iketcp.net.espintcp import EspInTcpConnection
 from iketcp.net.http_connect import ConnectRequest, connect_through
 from iketcp.net.tcp import ConnectionBroken, TcpConnection, connect
 from iketcp.net.tls import TlsClient
@@ -141,6 +142,8 @@ class Dialer:
             if way.is_tls:
                 assert self._client is not None  # invariant: Ways has it from [tls]
                 connection = self._client.wrap(carrier)
+            elif self._configuration.tun.dataplane == "kernel":
+                connection = EspInTcpConnection(carrier, is_tcp_originator=True)
             is_ready = connection.handshake(seconds)
             return connection if is_ready else None
         finally:

@@ -33,9 +33,13 @@ class Lines:
     ----------
     open : dict[ConnectionId, Connection]
         Those that have begun.
+    prepare : Callable[[Sequence[Effect]], None]
+        Called with all that is to be done before any of it is: a Child SA has to
+        receive before the answer goes out that tells of it. RFC 7296 §2.8.
     """
 
     def __init__(self) -> None:
+        self.prepare: Callable[[Sequence[Effect]], None] = lambda effects: None
         self.open: dict[ConnectionId, Connection] = {}
         self._lines: dict[ConnectionId, _Line] = {}
 
@@ -86,7 +90,9 @@ class Lines:
         rest = []
         connection, turn = self._lines[id]
         with turn:
-            for effect in act():
+            effects = act()
+            self.prepare(effects)
+            for effect in effects:
                 if isinstance(effect, Transmit) and effect.connection == id:
                     connection.send(effect.octets, effect.droppable)
                 else:

@@ -44,6 +44,7 @@ from iketcp.net.system import SystemClock, SystemEntropy
 from iketcp.net.tcp import ConnectionBroken
 from iketcp.net.wake import Wake
 from iketcp.peers.crash_secret import read_crash_secret
+from iketcp.peers.data_plane import data_plane
 from iketcp.peers.datagrams import Datagrams, datagram_policy
 from iketcp.peers.feed import Feed, Surroundings
 from iketcp.peers.fitting import Fitting
@@ -147,6 +148,9 @@ class Peer(ABC):
             self._stop = undo.enter_context(closing(Wake()))  # every thread ends
             self._timer_wake = undo.enter_context(closing(Wake()))
             self._prepare()
+            self._plane = undo.enter_context(
+                closing(data_plane(configuration.tun, self.endpoint, self._complain))
+            )
             self.tunnel = Tunnel(configuration)
             self._hooks = Hooks(configuration, self.tunnel.describe, self._complain)
             self._fitting = Fitting(self.tunnel, self._hooks, self._reports)
@@ -168,6 +172,7 @@ class Peer(ABC):
         """
         if self._complaint is not None:
             self._complain(self._complaint)
+        self._lines.prepare = self._plane.prepare
         try:
             self.tunnel.start()
             self._open()
@@ -229,6 +234,7 @@ class Peer(ABC):
                     connection.stop()
             patience = self._hooks.end(self._is_hurried)
             left = self._threads.join(JOIN_SECONDS + patience)
+            self._plane.close()
             for problem in self.tunnel.close():
                 self._complain(problem)
             for name in left:
@@ -302,6 +308,7 @@ class Peer(ABC):
                 is_control = True
                 self._execute_control(effect)
         if is_control:
+            self._plane.follow()
             self._timer_wake.set()
             with self._changed:
                 self._changed.notify_all()
@@ -453,6 +460,7 @@ class Peer(ABC):
             if self.rates.is_due(now):
                 udp = () if self.datagrams is None else (self.datagrams.sockets,)
                 self.rates.sample(now, (*self.connections.values(), *udp))
+            self._plane.count(now)
             deadline = self.endpoint.next_deadline(now)
             pause = 1.0 if deadline is None else min(1.0, max(0.0, deadline - now))
             if self._timer_wake.wait(pause):

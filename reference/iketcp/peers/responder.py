@@ -16,6 +16,7 @@ from functools import partial
 
 from iketcp.errors import EnvironmentProblem
 from iketcp.net.connection import Connection
+from iketcp.net.espintcp import EspInTcpConnection
 from iketcp.net.tcp import (
     Listener,
     SocketAddress,
@@ -61,12 +62,18 @@ class Responder(Peer):
         if options.local.port is not None:
             self._plain = self._listen(options.local.port)
             self.tell("listening", {"address": str(self._plain.address)})
-            self._accept_on("accept", self._plain, lambda carrier: carrier)
+            self._accept_on("accept", self._plain, self._bare)
         if options.tls is not None:
             self._tls = self._listen(options.tls.port)
             where = str(self._tls.address)
             self.tell("listening", {"address": where, "protocol": "tls"})
             self._accept_on("accept-tls", self._tls, self._tls_server.wrap)
+
+    def _bare(self, carrier: TcpConnection) -> Connection:
+        """Take a connection as it is, or leave its ESP to the kernel."""
+        if self.configuration.tun.dataplane == "kernel":
+            return EspInTcpConnection(carrier, is_tcp_originator=False)
+        return carrier
 
     def _listen(self, port: int) -> Listener:
         options = self.configuration

@@ -28,6 +28,7 @@ from iketcp.ike.nat_detection import Path
 from iketcp.net.resolver import ResolverFile
 from iketcp.net.routes import NetworkState
 from iketcp.net.tun import LinuxTun, MemoryTun, TunDevice
+from iketcp.net.xfrm import XfrmInterface
 from iketcp.peers import steering
 from iketcp.selectors import TrafficSelector
 
@@ -65,7 +66,7 @@ class Tunnel:
     Raises
     ------
     EnvironmentProblem
-        No TUN device, or no privilege for it.
+        No such device, or no privilege for it.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -81,11 +82,13 @@ class Tunnel:
         self._routed: set[Network] = set()
         self.dns_servers: tuple[str, ...] = ()
         self.device: TunDevice
-        if self._is_real:
-            mtu = self._mtu or FIRST_MTU
-            self.device = LinuxTun(self._options.name, mtu, self._options.offloads)
+        name, mtu = self._options.name, self._mtu or FIRST_MTU
+        if not self._is_real:
+            self.device = MemoryTun(name)
+        elif self._options.dataplane == "kernel":
+            self.device = XfrmInterface(name, mtu)
         else:
-            self.device = MemoryTun(self._options.name)
+            self.device = LinuxTun(name, mtu, self._options.offloads)
 
     @property
     def mtu(self) -> int:
