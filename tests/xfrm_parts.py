@@ -1,5 +1,6 @@
 """Child SAs and paths for the tests of the kernel's IPsec, and its answers."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from ipaddress import ip_address
 
@@ -7,6 +8,7 @@ from esp_support import GCM, parameters
 from iketcp.child_sa import ChildSaParameters
 from iketcp.crypto.suite import Suite
 from iketcp.endpoint.carried import CarriedChild
+from iketcp.errors import EnvironmentProblem
 from iketcp.ike.nat_detection import Path
 from iketcp.selectors import TrafficSelector
 from iketcp.xfrm.layout import ATTRIBUTE_HEADER, MESSAGE_HEADER, attributes_of
@@ -46,6 +48,15 @@ def child(
         remote_ts=tuple(map(TrafficSelector.parse, remote)),
     )
     return CarriedChild(made, where, peer, is_sending)
+
+
+def refusal(act: Callable[[], object]) -> EnvironmentProblem | None:
+    """What this kernel says to something that another may do."""
+    try:
+        act()
+    except EnvironmentProblem as problem:
+        return problem
+    return None
 
 
 def attributes(body: bytes, size: int) -> dict[int, bytes]:

@@ -279,9 +279,7 @@ class TcpConnection:
         """Write what the stack takes; the caller holds the send lock."""
         while self._queue and not self._is_closed:
             try:
-                sent = self._socket.sendmsg(
-                    islice(self._queue, self._most_buffers)
-                )
+                sent = self._socket.sendmsg(islice(self._queue, self._most_buffers))
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
