@@ -114,6 +114,14 @@ def test_one_whose_keys_are_gone_is_not_shown() -> None:
     assert carried(pair, WEST) == []
 
 
+def test_one_that_is_being_removed_is_not_shown() -> None:
+    """It leaves the table first, and the order of preference a moment later."""
+    pair = Pair()
+    pair.up()
+    pair.west.endpoint.tables.children.clear()
+    assert carried(pair, WEST) == []
+
+
 def test_a_session_without_an_ike_sa_is_shown_all_the_same() -> None:
     """Another thread may end it while we look."""
     pair = Pair()
