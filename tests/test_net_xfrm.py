@@ -186,7 +186,7 @@ def test_an_xfrm_interface_is_made_or_missed_in_a_sentence() -> None:
         return
     (device,) = made
     with closing(device):
-        assert device.read_batch() == []
+        assert device.read_runs() == []
         with pytest.raises(EnvironmentProblem, match="ip link delete kernel0"):
             XfrmInterface("kernel0", 1400)
     device.close()
@@ -236,7 +236,7 @@ def test_an_interface_of_a_kernel_that_has_them(
     device = XfrmInterface("kernel0", 1400)
     assert scripted.made == {"kernel0": 9}
     assert device.if_id == if_id_of("kernel0") != if_id_of("kernel1")
-    assert device.read_batch() == []
+    assert device.read_runs() == []
     device.write_batch([b"one", b"two"])
     assert device.dropped_packets == 2
     assert device.fileno() >= 0

@@ -211,7 +211,7 @@ def frames_of(octets: bytes) -> Iterator[bytes]:
     at = 0
     while at < len(octets):
         (length,) = _LENGTH.unpack_from(octets, at)
-        yield octets[at + _LENGTH_SIZE : at + length]
+        yield octets[at + LENGTH_SIZE : at + length]
         at += length
 
 

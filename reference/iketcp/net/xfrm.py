@@ -15,7 +15,7 @@ import os
 import socket
 import threading
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pyroute2 import IPRoute
 from pyroute2.netlink.exceptions import NetlinkError
@@ -188,7 +188,7 @@ class XfrmInterface:
         """Return a descriptor that is never readable; -1 once closed."""
         return self._wake.fileno()
 
-    def read_batch(self, limit: int = 64) -> list[bytes]:
+    def read_runs(self, limit: int = 64) -> list[Sequence[bytes]]:
         """Take nothing: the kernel seals what the machine sends."""
         return []
 
