@@ -184,6 +184,7 @@ def test_it_shows_what_is_underneath() -> None:
         assert connection.path_mtu == carrier.path_mtu
         assert (connection.dropped_batches, connection.protection) == (0, "")
         assert str(carrier.local_address) in repr(connection)
+        assert connection.wait_writable(0)
         connection.give_up_after(5.0)
         connection.abort()
         connection.close()

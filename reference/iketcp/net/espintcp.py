@@ -129,6 +129,10 @@ class EspInTcpConnection:
         """Do nothing: without TLS octets may come at once."""
         return self._carrier.handshake(timeout_seconds)
 
+    def wait_writable(self, timeout_seconds: float) -> bool:
+        """Wait until droppable frames are taken again; not for the owner thread."""
+        return self._carrier.wait_writable(timeout_seconds)
+
     def stop(self) -> None:
         """Make the owner leave :meth:`wait_and_receive`."""
         self._carrier.stop()
