@@ -301,7 +301,7 @@ def test_peers_tell_their_kernels(
     ours, theirs = kernels[1], kernels[0]
     assert ours.told() == theirs.told() == INSTALLED
     # what one sends with, the other receives with
-    keys = [[request.body[296:332] for request in k.asked[:2]] for k in kernels]
+    keys = [[request.body[300:336] for request in k.asked[:2]] for k in kernels]
     assert keys[0] == keys[1][::-1]
     initiator.peer.cut()
     initiator.until(lambda: "update_sa" in ours.kinds())
