@@ -141,9 +141,8 @@ class Peer(ABC):
         self._is_stopped = False
         self._is_hurried = False
         with ExitStack() as undo:
-            self._leaving = undo.enter_context(
-                closing(Wake())
-            )  # no new connections, nor sessions
+            # no new connections, nor sessions
+            self._leaving = undo.enter_context(closing(Wake()))
             self._parted = undo.enter_context(closing(Wake()))  # the good-bye is over
             self._stop = undo.enter_context(closing(Wake()))  # every thread ends
             self._timer_wake = undo.enter_context(closing(Wake()))
