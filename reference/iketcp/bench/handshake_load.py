@@ -33,7 +33,7 @@ from iketcp.peers.limits import mapping_policy
 UP_SECONDS = 30.0
 """A responder that does not listen for so long has failed."""
 
-PATIENCE_SECONDS = 1.0
+PATIENCE_SECONDS = 5.0
 """A step of a handshake that takes longer has failed: nothing is sent twice."""
 
 _MOST = 65535
@@ -155,7 +155,10 @@ class OverTcp:
 
     def receive(self, endpoint: Endpoint) -> bool:
         """Take what the stream has."""
-        octets = self._socket.recv(_MOST)
+        try:
+            octets = self._socket.recv(_MOST)
+        except TimeoutError:
+            return False
         id, now = ConnectionId(self._last_id), time.monotonic()
         self.execute(endpoint.octets_received(id, octets, now))
         return bool(octets)
