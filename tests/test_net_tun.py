@@ -10,13 +10,15 @@ from ipaddress import ip_interface
 
 import pytest
 from pyroute2 import IPRoute
+from scapy.layers.inet import IP, TCP
 
 from iketcp.errors import EnvironmentProblem
 from iketcp.net import tun as tun_module
 from iketcp.net.routes import NetworkState
-from iketcp.net.tun import LinuxTun, MemoryTun, TunDevice
+from iketcp.net.tun import LARGE_MTU, LinuxTun, MemoryTun, TunDevice
 from iketcp.net.wake import Wake
 from iketcp.offload.fair_queue import QUANTUM, FairQueue
+from iketcp.offload.rows import PacketRows
 from namespaces import (
     NamespaceThread,
     in_namespace,
@@ -52,7 +54,7 @@ def test_memory_keeps_packet_boundaries(memory: MemoryTun) -> None:
     sent = [bytes([number]) * (20 + number) for number in range(70)]
     assert all(memory.inject(packet) for packet in sent)
     assert is_readable(memory.fileno())
-    assert memory.read_batch() == sent[:64]
+    assert memory.read_batch(64) == sent[:64]
     assert memory.read_batch(3) == sent[64:67]
     assert memory.read_batch(10) == sent[67:]
     assert memory.read_batch() == []
@@ -248,6 +250,24 @@ def test_packets_to_a_device_that_is_down_are_dropped(offloads: bool) -> None:
     device.write_batch([udp_packet("10.9.0.2", "10.9.0.1", 4000, b"")] * 3)
     assert device.dropped_packets == 3
     assert device.read_batch() == []
+    device.close()
+
+
+@pytest.mark.parametrize("mtu", [1500, LARGE_MTU])
+@in_namespace
+def test_every_packet_of_a_refused_segment_counts(mtu: int) -> None:
+    """Joined or not, from one read of the peer's stream or several."""
+    needs_tun()
+    device = LinuxTun("t0", mtu)
+    header = IP(src="10.9.0.2", dst="10.9.0.1", flags="DF")
+    packets = [
+        bytes(header / TCP(sport=1, dport=2, seq=100 * n, flags="A") / bytes(100))
+        for n in range(20)
+    ]
+    device.write_batch(packets[:9])
+    assert device.dropped_packets == 9
+    device.write_batch(PacketRows.of(packets))
+    assert device.dropped_packets == 29
     device.close()
 
 

@@ -9,9 +9,11 @@ import pytest
 from scapy.layers.inet import IP
 from scapy.layers.inet6 import IPv6
 
-from iketcp.net.tun import LinuxTun
+from iketcp.net.tun import LARGE_MTU, LinuxTun
 from iketcp.net.wake import Wake
 from iketcp.offload.coalescing import coalesce
+from iketcp.offload.fair_queue import FairQueue
+from iketcp.offload.rows import PacketRows
 from namespaces import NamespaceThread, in_namespace
 from test_net_tun import LinuxTunUp, needs_tun, pump
 from traffic import arrives_whole
@@ -26,14 +28,17 @@ class Watched:
 
     def __init__(self, device: LinuxTun) -> None:
         self.device = device
+        device._waiting = FairQueue(limit=1 << 30)  # loses nothing on a busy machine
         self.read: list[bytes] = []
-        self.packets, self.writes = 0, 0
+        self.packets, self.writes, self.rows = 0, 0, 0
 
     def fileno(self) -> int:
         return self.device.fileno()
 
     def read_batch(self) -> list[bytes]:
-        packets = self.device.read_batch()
+        runs = self.device.read_runs()
+        self.rows += sum(isinstance(run, PacketRows) for run in runs)
+        packets = list(itertools.chain.from_iterable(runs))
         self.read += packets
         return packets
 
@@ -88,11 +93,36 @@ def a_transfer_arrives(address: str, here: bool, there: bool) -> None:
             other.call(lambda: far_side.__exit__(None, None, None))
     assert (near.has_offloads, far.has_offloads) == (here, there)
     assert max(map(len, one.read)) == MTU
+    assert bool(one.rows) == here
     assert near.dropped_packets == far.dropped_packets == 0
     for packet in one.read[:: len(one.read) // 50]:
         assert packet == rebuilt(packet)
     # What is joined is what makes it fast.
     assert two.writes < two.packets / 2
+
+
+@in_namespace
+def test_a_device_with_a_large_mtu_leaves_it_to_the_machine() -> None:
+    """Hearing of the MTU is enough; packets still have a vnet header before them."""
+    needs_tun()
+    with (
+        NamespaceThread() as other,
+        LinuxTunUp("10.9.0.1/24", True) as near,
+    ):
+        far_side = LinuxTunUp("10.9.0.2/24", True)
+        far: LinuxTun = other.call(far_side.__enter__)
+        for device in (near, far):
+            device.fit(LARGE_MTU)
+        one, two = Watched(near), Watched(far)
+        try:
+            with joined(one, two):
+                arrives_whole(OCTETS // 4, "10.9.0.2", other.call, run_here)
+        finally:
+            other.call(lambda: far_side.__exit__(None, None, None))
+    assert near.has_offloads
+    assert max(map(len, one.read)) == MTU
+    assert one.rows == 0
+    assert near.dropped_packets == far.dropped_packets == 0
 
 
 def rebuilt(packet: bytes) -> bytes:

@@ -12,7 +12,7 @@ from scapy.packet import Packet, Raw
 
 from iketcp.errors import MalformedPacketError
 from iketcp.inner import checksum
-from iketcp.offload import coalescing, segmentation
+from iketcp.offload import coalescing, rows, segmentation
 from iketcp.offload.coalescing import coalesce
 from iketcp.offload.rows import PacketRows
 from iketcp.offload.segmentation import SMALLEST_SEGMENT
@@ -544,3 +544,76 @@ def test_rows_that_are_no_segments_are_written_one_by_one(size: int) -> None:
         packets = [bytes(ip(4) / UDP(sport=1, dport=2) / payload(size))] * count
         found = written(coalesce(PacketRows.of(packets)))
         assert found == [NO_OFFLOAD + packet for packet in packets]
+
+
+# --- several reads ------------------------------------------------------------------
+
+
+def reads_of(version: int, count: int, size: int = 100, pieces: int = 3) -> list[bytes]:
+    """Large segments that follow each other, each with headers of its own."""
+    reads = []
+    for number in range(count):
+        octets = payload(size * pieces, number + 1)
+        fields = {"tos" if version == 4 else "tc": number % 2}
+        flags = ("A", "PA", "FA", "CA")[number % 4]
+        sequence = 0xFFFFFF00 + number * len(octets)
+        segment = tcp(sequence, flags, ack=number, window=500 + number) / octets
+        packet = bytes(ip(version, 0xFFF0 + 5 * number, **fields) / segment)
+        gso = Gso.TCP_IPV4 if version == 4 else Gso.TCP_IPV6
+        begin = begin_of(version)
+        header = VnetHeader(NEEDS_CHECKSUM, gso, begin + 32, size, begin, 16)
+        reads.append(header.write() + packet)
+    return reads
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_segments_are_cut_together_as_one_by_one(version: int) -> None:
+    """Every field that may differ between them does."""
+    reads = reads_of(version, 8)
+    runs, broken = segmentation.split_all(reads)
+    assert broken == 0
+    assert [type(run) for run in runs] == [PacketRows]
+    assert list(runs[0]) == [packet for octets in reads for packet in split(octets)]
+
+
+def test_only_what_is_alike_is_cut_together() -> None:
+    """Another flow, size or kind, a shorter last packet, or nonsense, in between."""
+    same = reads_of(4, 2)
+    tail = large(4, payload(250), 100)
+    other = large(6, payload(300), 100)
+    alone = NO_OFFLOAD + b"anything"
+    broken = bytes([NEEDS_CHECKSUM, 9]) + bytes(60)
+    reads = [alone, *same, other, *same, tail, tail, alone, alone, broken, *same]
+    reads.append(b"short")
+    runs, count = segmentation.split_all(reads)
+    assert count == 2
+    assert [len(run) for run in runs] == [1, 6, 3, 6, 2, 1, 2, 3, 6]
+    whole = [octets for octets in reads if octets not in (broken, b"short")]
+    expected = [packet for octets in whole for packet in split(octets)]
+    assert [packet for run in runs for packet in run] == expected
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(VERSIONS), st.integers(1, 500)), max_size=6),
+    st.sampled_from([8, 9, 100]),
+)
+def test_any_segments_together(shapes: list[tuple[int, int]], size: int) -> None:
+    reads = [large(version, payload(octets), size) for version, octets in shapes]
+    runs, broken = segmentation.split_all(reads)
+    assert broken == 0
+    expected = [packet for octets in reads for packet in split(octets)]
+    assert [packet for run in runs for packet in run] == expected
+
+
+@pytest.mark.parametrize("size", [1, 99, 100, 101, 250, 300])
+def test_a_segment_says_how_many_packets_it_will_be(size: int) -> None:
+    octets = large(4, payload(size), 100)
+    assert segmentation.size_in_packets(octets) == len(split(octets))
+    assert segmentation.size_in_packets(NO_OFFLOAD + payload(size)) == 1
+    assert segmentation.size_in_packets(b"") == 1
+
+
+@given(st.binary(max_size=1500), st.integers(0, 2000))
+def test_a_long_checksum_is_the_same_number(octets: bytes, zeros: int) -> None:
+    octets += bytes(zeros)
+    assert rows.long_checksum(octets) == checksum(octets)

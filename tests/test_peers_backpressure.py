@@ -14,12 +14,13 @@ import pytest
 from iketcp.effects import ConnectionId
 from iketcp.net.connection import Connection
 from iketcp.net.tcp_connection import TcpConnection
+from iketcp.net.tun import BATCH
 from iketcp.peers import peer as peer_module
 from iketcp.peers.lines import Lines
 from pair import ipv4_packet
 from peer_support import PATIENCE_SECONDS, Peers, Running, eventually
 
-BATCH_OCTETS = 64 * 1500
+BATCH_OCTETS = BATCH * 1500
 
 
 @pytest.fixture

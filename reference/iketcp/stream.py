@@ -395,10 +395,11 @@ class StreamDecoder:
                 break
             head = octets[at : at + _SPI_END]  # Length and SPI
             if length >= _SPI_END and not head.endswith(NON_ESP_MARKER):
-                while octets.startswith(head, after) and after + length <= end:
-                    after += length
-                frames = EspFrames(octets, at, length, (after - at) // length)
-                append((MessageKind.ESP, frames))
+                count = 1
+                if octets.startswith(head, after):
+                    count = _count_alike(octets, at, length)
+                    after = at + count * length
+                append((MessageKind.ESP, EspFrames(octets, at, length, count)))
             elif length < LENGTH_SIZE:
                 # It cannot cover itself, so no boundary after it can be trusted
                 # [9329-3.1-length] [9329-3.2-length].
@@ -409,3 +410,16 @@ class StreamDecoder:
                 append((kind, (message,)))
             at = after
         self._held += octets[at:]
+
+
+def _count_alike(octets: bytes, at: int, length: int) -> int:
+    """Count the whole messages in a row from there on with one Length and one SPI.
+
+    Of messages of one Length every octet of their heads lies as far from that of the
+    next, so six slices with that step show all heads.
+    """
+    count = (len(octets) - at) // length
+    for begin in range(at, at + _SPI_END):
+        column = octets[begin : at + count * length : length]
+        count -= len(column.lstrip(column[:1]))
+    return count

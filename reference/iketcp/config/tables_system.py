@@ -217,7 +217,8 @@ TUN = Table(
             "offloads",
             boolean(),
             "Move TCP segments to and from the device in pieces of up to 64 KiB, which "
-            "is faster. The peer sees no difference. The kernel does so by itself.",
+            "is faster, if its MTU is below 4096. The peer sees no difference. The "
+            "kernel does so by itself.",
             default=True,
         ),
         Key(

@@ -181,7 +181,7 @@ def runs(
     for at, (kind, run) in enumerate(found):
         is_esp = kind is MessageKind.ESP
         first = run[0]
-        is_whole = not is_esp or are_many(len(run), len(first))
+        is_whole = not is_esp or are_many(run)
         if few and not is_whole and first[:4] == spi and len(few) < longest:
             few += run
             continue

@@ -32,10 +32,10 @@ from iketcp.offload.rows import Mask, Octets, PacketRows
 from iketcp.registry import IpProtocol
 from iketcp.stream import LENGTH_SIZE, EspFrames
 
-MANY = 8
+MANY = 16
 """Choice: from so many packets on it is worth it to look at them together."""
-MANY_OCTETS = 1 << 13
-"""Choice: or from so many octets on; memory used again saves more than it costs."""
+LARGE = 4096
+"""Choice: octets from which on it is not, for the cipher takes most of the time."""
 
 _WORKSPACE_OCTETS = 1 << 18
 _WORKSPACES_KEPT = 4
@@ -46,9 +46,9 @@ _PORTS_SIZE = 4
 _TRAILER_SIZE = 2
 
 
-def are_many(count: int, size: int) -> bool:
-    """Tell whether so many packets of so many octets are worth being rows."""
-    return count >= MANY or count * size >= MANY_OCTETS
+def are_many(packets: Sequence[bytes]) -> bool:
+    """Tell whether packets of one size are worth being rows."""
+    return len(packets) >= MANY and 0 < len(packets[0]) < LARGE
 
 
 def rows_of(packets: Sequence[bytes]) -> Octets:
@@ -372,7 +372,6 @@ _BEGINS = {
 }
 
 __all__ = [
-    "MANY",
     "RowCipher",
     "are_many",
     "common_version",

@@ -418,9 +418,8 @@ def _of_one_size(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
         A list where there are too few of them to be worth a closer look together.
     """
     if isinstance(packets, PacketRows | EspFrames):
-        size = len(packets[0]) if packets else 0
-        yield packets if are_many(len(packets), size) else list(packets)
+        yield packets if are_many(packets) else list(packets)
         return
-    for size, group in groupby(packets, len):
+    for _, group in groupby(packets, len):
         alike = list(group)
-        yield PacketRows.of(alike) if size and are_many(len(alike), size) else alike
+        yield PacketRows.of(alike) if are_many(alike) else alike

@@ -33,13 +33,22 @@ from typing import Protocol
 
 import pytun
 
-from iketcp.errors import EnvironmentProblem, MalformedPacketError
+from iketcp.errors import EnvironmentProblem
 from iketcp.inner import flow_key
-from iketcp.offload.coalescing import coalesce
+from iketcp.offload.coalescing import Buffers, coalesce
 from iketcp.offload.fair_queue import FairQueue
-from iketcp.offload.rows import PacketRows
-from iketcp.offload.segmentation import split
-from iketcp.offload.vnet_header import VNET_HEADER_SIZE
+from iketcp.offload.segmentation import size_in_packets, split_all
+from iketcp.offload.vnet_header import NO_OFFLOAD, VNET_HEADER_SIZE
+
+DEFAULT_MTU = 1500
+"""What the kernel gives a device of its own accord, in octets."""
+
+LARGE_MTU = 4096
+"""From so many octets on a device works without offloads."""
+
+BATCH = 192
+"""Choice: inner packets that are read at once, about a quarter of a megaoctet, which
+takes less than a millisecond."""
 
 _LARGEST_PACKET = 65535
 _FLOW_HEADERS_SIZE = 64
@@ -72,7 +81,7 @@ class TunDevice(Protocol):
         """Return the descriptor to poll for POLLIN; -1 once closed."""
         ...
 
-    def read_runs(self, limit: int = 64) -> list[Sequence[bytes]]:
+    def read_runs(self, limit: int = BATCH) -> list[Sequence[bytes]]:
         """Take about ``limit`` inner packets; empty when there is nothing to read.
 
         More only where one read of the device brings several. Those of one size and
@@ -93,6 +102,10 @@ class TunDevice(Protocol):
         EnvironmentProblem
             The device is gone. (Once closed by us, packets are dropped silently.)
         """
+        ...
+
+    def fit(self, mtu: int) -> None:
+        """Hear of the device's MTU, in octets, when it changes."""
         ...
 
     def close(self) -> None:
@@ -119,11 +132,11 @@ class _Descriptor:
         """Return the descriptor to poll for POLLIN; -1 once closed."""
         return self._fd
 
-    def read_batch(self, limit: int = 64) -> list[bytes]:
+    def read_batch(self, limit: int = BATCH) -> list[bytes]:
         """Take inner packets as :meth:`read_runs` does, one by one."""
         return list(chain.from_iterable(self.read_runs(limit)))
 
-    def read_runs(self, limit: int = 64) -> list[Sequence[bytes]]:
+    def read_runs(self, limit: int = BATCH) -> list[Sequence[bytes]]:
         """Take about ``limit`` inner packets; empty when there is nothing to read.
 
         Raises
@@ -223,6 +236,7 @@ class LinuxTun(_Descriptor):
     def __init__(
         self, name: str = "iketcp%d", mtu: int | None = None, offloads: bool = True
     ) -> None:
+        self._is_cutting = False
         try:
             device, self.has_offloads = _make_device(name, offloads)
         except OSError as error:
@@ -241,6 +255,19 @@ class LinuxTun(_Descriptor):
         super().__init__(device.name, device.fileno())
         self._device = device
         self._waiting = FairQueue()
+        self.fit(mtu or DEFAULT_MTU)
+
+    def fit(self, mtu: int) -> None:
+        """Cut and join segments if that is faster than leaving it to the machine.
+
+        Choice: with packets of a few thousand octets and more there are too few in a
+        segment for it to be worth it.
+        """
+        self._is_cutting = self.has_offloads and mtu < LARGE_MTU
+        offloads = _OFFLOADS if self._is_cutting else 0
+        # Without it segments come already cut, and go out joined all the same.
+        with contextlib.suppress(OSError):
+            fcntl.ioctl(self._fd, _TUNSETOFFLOAD, offloads)
 
     def _read_into(self, runs: list[Sequence[bytes]], limit: int) -> None:
         """Cut what is next in turn; that may be more packets than were wanted.
@@ -249,29 +276,18 @@ class LinuxTun(_Descriptor):
         """
         self._empty_device()
         enough = self._waiting.octets - _BATCH_OCTETS
-        few: list[bytes] = []
+        reads: list[bytes] = []
         while limit > 0 and self._waiting.octets > enough:
             if (octets := self._waiting.take()) is None:
                 break
-            for run in self._cut(octets):
-                limit -= len(run)
-                if isinstance(run, PacketRows):
-                    runs.append(run)
-                    few = []
-                    continue
-                if not few:
-                    runs.append(few)
-                few += run
-
-    def _cut(self, octets: bytes) -> list[Sequence[bytes]]:
-        """Make packets of what one read brought."""
-        if not self.has_offloads:
-            return [[octets]]
-        try:
-            return split(octets)
-        except MalformedPacketError:
-            self.dropped_packets += 1
-            return []
+            reads.append(octets)
+            limit -= size_in_packets(octets) if self.has_offloads else 1
+        if self.has_offloads:
+            found, broken = split_all(reads)
+            runs += found
+            self.dropped_packets += broken
+        elif reads:
+            runs.append(reads)
 
     def _empty_device(self) -> None:
         """Read until nothing is left; OSError if then nothing waits at all."""
@@ -290,12 +306,16 @@ class LinuxTun(_Descriptor):
         if not self.has_offloads:
             super()._write_from(packets)
             return
-        for buffers in coalesce(packets):
+        writes: Iterable[Buffers] = (
+            coalesce(packets)
+            if self._is_cutting
+            else ((NO_OFFLOAD, packet) for packet in packets)
+        )
+        for buffers in writes:
             try:
                 os.writev(self._fd, buffers)
             except OSError as error:
-                # behind the vnet header one packet, or headers and payloads
-                self._refused(error, max(1, len(buffers) - 2))
+                self._refused(error, size_in_packets(b"".join(buffers)))
 
     def _release(self) -> None:
         self._device.close()
@@ -306,11 +326,7 @@ def _make_device(name: str, offloads: bool) -> tuple[pytun.TunTapDevice, bool]:
     flags = pytun.IFF_TUN | pytun.IFF_NO_PI
     if offloads:
         with contextlib.suppress(OSError):
-            device = pytun.TunTapDevice(name, flags | pytun.IFF_VNET_HDR)
-            # Without it segments come already cut, and go out joined all the same.
-            with contextlib.suppress(OSError):
-                fcntl.ioctl(device.fileno(), _TUNSETOFFLOAD, _OFFLOADS)
-            return device, True
+            return pytun.TunTapDevice(name, flags | pytun.IFF_VNET_HDR), True
     return pytun.TunTapDevice(name, flags), False
 
 
@@ -349,6 +365,9 @@ class MemoryTun(_Descriptor):
                 if self._fd >= 0:
                     _wait(self._fd, select.POLLOUT, self.patience_seconds)
             super().write_batch([packet])
+
+    def fit(self, mtu: int) -> None:
+        """Do nothing: packets of any size are carried as they are."""
 
     def inject(self, packet: bytes, timeout_seconds: float = 0.0) -> bool:
         """Send one inner packet into the tunnel, as the machine would; False if full.

@@ -27,7 +27,7 @@ from struct import Struct
 
 from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
 from iketcp.offload.alike import runs_of
-from iketcp.offload.rows import PacketRows
+from iketcp.offload.rows import PacketRows, long_checksum
 from iketcp.offload.segmentation import ACK, PSH, TCP_HEADER_SIZE, pseudo_sum
 from iketcp.offload.vnet_header import NEEDS_CHECKSUM, NO_OFFLOAD, Gso, VnetHeader
 from iketcp.registry import IpProtocol
@@ -276,7 +276,7 @@ def _is_intact(packet: bytes, begin: int) -> bool:
     if begin == IPV4_HEADER_SIZE and checksum(packet[:begin]):
         return False
     segment = packet[begin:]
-    return checksum(segment) == pseudo_sum(packet, len(segment))
+    return long_checksum(segment) == pseudo_sum(packet, len(segment))
 
 
 def _sequence(packet: bytes, begin: int) -> int:

@@ -13,17 +13,20 @@ machine itself would have made without offloads:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 from struct import Struct
+from typing import NamedTuple
 
 import numpy as np
 
 from iketcp.errors import MalformedPacketError
-from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE, checksum
+from iketcp.inner import IPV4_HEADER_SIZE, IPV6_HEADER_SIZE
 from iketcp.offload.rows import (
     MODULUS,
     Octets,
     PacketRows,
+    long_checksum,
     put_checksums,
     put_words,
     swapped,
@@ -69,12 +72,56 @@ def split(octets: bytes) -> list[Sequence[bytes]]:
         The header does not fit the packet, or asks for what was never offered.
     """
     header = read_vnet_header(octets)
-    packet = octets[VNET_HEADER_SIZE:]
     if header.gso != Gso.NONE:
-        return segment(header, packet)
+        return _cut([_Large.read(header, octets[VNET_HEADER_SIZE:])])
+    packet = octets[VNET_HEADER_SIZE:]
     if header.needs_checksum:
         packet = complete_checksum(header, packet)
     return [[packet]]
+
+
+def split_all(reads: Iterable[bytes]) -> tuple[list[Sequence[bytes]], int]:
+    """Do as :func:`split` for several reads; large segments alike are cut together.
+
+    Returns
+    -------
+    tuple
+        The packets, and how many of the reads made no sense.
+    """
+    runs: list[Sequence[bytes]] = []
+    larges: list[_Large] = []
+    broken = 0
+    for octets in reads:
+        try:
+            header = read_vnet_header(octets)
+            if header.gso == Gso.NONE:
+                runs += _cut_alike(larges)
+                larges = []
+                _append(runs, split(octets))
+            else:
+                larges.append(_Large.read(header, octets[VNET_HEADER_SIZE:]))
+        except MalformedPacketError:
+            broken += 1
+    runs += _cut_alike(larges)
+    return runs, broken
+
+
+def _append(runs: list[Sequence[bytes]], found: list[Sequence[bytes]]) -> None:
+    """Append packets that stand alone to a list of such, if that is the last run."""
+    for run in found:
+        if runs and isinstance(runs[-1], list) and isinstance(run, list):
+            runs[-1] += run
+        else:
+            runs.append(run)
+
+
+def size_in_packets(octets: bytes) -> int:
+    """Tell how many packets a vnet header says are behind it; at least one."""
+    if len(octets) < VNET_HEADER_SIZE:
+        return 1
+    header = read_vnet_header(octets)
+    payload = len(octets) - VNET_HEADER_SIZE - header.header_size
+    return max(1, -(-payload // header.gso_size)) if header.gso_size else 1
 
 
 def pseudo_sum(packet: bytes | bytearray, size: int) -> int:
@@ -98,43 +145,59 @@ def complete_checksum(header: VnetHeader, packet: bytes) -> bytes:
     at = begin + header.checksum_offset
     if at + 2 > len(packet):
         raise MalformedPacketError("the checksum is outside of the packet")
-    total = checksum(packet[begin:]) or MODULUS
+    total = long_checksum(packet[begin:]) or MODULUS
     return packet[:at] + _U16.pack(total) + packet[at + 2 :]
 
 
-def segment(header: VnetHeader, packet: bytes) -> list[Sequence[bytes]]:
-    """Cut a large TCP segment into packets; the last one may be shorter.
+class _Large(NamedTuple):
+    """A large TCP segment that can be cut."""
 
-    Raises
-    ------
-    MalformedPacketError
-        It is no TCP segment of the kind that the header says, or the size of the pieces
-        is out of range.
-    """
-    begin = _transport_begin(header, packet)
-    end = begin + (packet[begin + 12] >> 4) * 4  # of all headers
-    if end < begin + TCP_HEADER_SIZE or end > len(packet):
-        raise MalformedPacketError("a TCP header of no possible size")
-    size = header.gso_size
-    if size < SMALLEST_SEGMENT:
-        raise MalformedPacketError(f"segments of {size} octets")
-    headers = bytearray(packet[:end])
-    flags = headers[begin + 13]
-    headers[begin + 13] = flags & ~(FIN | PSH | CWR)
-    headers[begin + 16 : begin + 18] = bytes(2)
-    rows, last = _lay_out(headers, packet[end:], size)
-    rows[0, begin + 13] |= flags & CWR
-    rows[-1, begin + 13] |= flags & (FIN | PSH)
-    _write_tcp(rows, last, begin, headers)
-    if header.gso == Gso.TCP_IPV4:
-        _write_ipv4(rows, last, headers[:begin])
-    else:
-        put_words(rows, 4, rows.shape[1] - IPV6_HEADER_SIZE)
-        put_words(rows[-1:], 4, last - IPV6_HEADER_SIZE)
-    if last == rows.shape[1]:
-        return [PacketRows(rows)]
-    whole: list[Sequence[bytes]] = [PacketRows(rows[:-1])] if len(rows) > 1 else []
-    return [*whole, [rows[-1, :last].tobytes()]]
+    header: VnetHeader
+    packet: bytes
+    begin: int
+    """Where the TCP header begins."""
+    end: int
+    """Where the payload begins."""
+
+    @classmethod
+    def read(cls, header: VnetHeader, packet: bytes) -> _Large:
+        """Look at what is needed for cutting.
+
+        Raises
+        ------
+        MalformedPacketError
+            It is no TCP segment of the kind that the header says, or the size of the
+            pieces is out of range.
+        """
+        begin = _transport_begin(header, packet)
+        end = begin + (packet[begin + 12] >> 4) * 4
+        if end < begin + TCP_HEADER_SIZE or end > len(packet):
+            raise MalformedPacketError("a TCP header of no possible size")
+        if header.gso_size < SMALLEST_SEGMENT:
+            raise MalformedPacketError(f"segments of {header.gso_size} octets")
+        return cls(header, packet, begin, end)
+
+    @property
+    def pieces(self) -> int:
+        """How many packets it will be."""
+        return max(1, -(-(len(self.packet) - self.end) // self.header.gso_size))
+
+    @property
+    def last(self) -> int:
+        """Octets of the last packet."""
+        return len(self.packet) - (self.pieces - 1) * self.header.gso_size
+
+    @property
+    def width(self) -> int:
+        """Octets of each other packet."""
+        return self.end + self.header.gso_size
+
+    def key(self) -> tuple[object, ...]:
+        """Return what is the same in segments that can be cut together."""
+        packet, begin = self.packet, self.begin
+        addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
+        ports = packet[begin : begin + 4]
+        return self.header, len(packet), begin, self.end, addresses, ports
 
 
 def _transport_begin(header: VnetHeader, packet: bytes) -> int:
@@ -154,51 +217,90 @@ def _transport_begin(header: VnetHeader, packet: bytes) -> int:
     return begin
 
 
-def _lay_out(headers: bytearray, payload: bytes, size: int) -> tuple[Octets, int]:
-    """Make a row of each packet, with ``size`` octets of payload or zeros behind it.
+def _cut_alike(larges: Sequence[_Large]) -> Iterator[Sequence[bytes]]:
+    """Cut large segments, those of one flow and size in a row together."""
+    for _, group in groupby(larges, _Large.key):
+        alike = list(group)
+        if alike[0].last == alike[0].width:
+            yield from _cut(alike)
+        else:
+            for one in alike:
+                yield from _cut([one])
 
-    Returns
-    -------
-    tuple
-        The rows, which have the same headers yet, and the octets of the last packet.
+
+def _cut(larges: Sequence[_Large]) -> list[Sequence[bytes]]:
+    """Cut large segments of one flow and size into packets.
+
+    If there are several, all packets have the same size.
     """
-    end, whole = len(headers), len(payload) // size
-    count = max(1, -(-len(payload) // size))
-    rows: Octets = np.empty((count, end + size), np.uint8)
-    rows[:, :end] = np.frombuffer(headers, np.uint8)
-    octets = np.frombuffer(payload, np.uint8)
-    rows[:whole, end:] = octets[: whole * size].reshape(whole, size)
-    rest = octets[whole * size :]
-    rows[whole:, end : end + len(rest)] = rest
-    rows[whole:, end + len(rest) :] = 0
-    return rows, end + len(payload) - (count - 1) * size
+    first = larges[0]
+    rows = _lay_out(larges)
+    _write_tcp(rows, larges)
+    if first.header.gso == Gso.TCP_IPV4:
+        _write_ipv4(rows, larges)
+    else:
+        put_words(rows, 4, first.width - IPV6_HEADER_SIZE)
+        put_words(rows[-1:], 4, first.last - IPV6_HEADER_SIZE)
+    if first.last == first.width:
+        return [PacketRows(rows)]
+    whole: list[Sequence[bytes]] = [PacketRows(rows[:-1])] if len(rows) > 1 else []
+    return [*whole, [rows[-1, : first.last].tobytes()]]
 
 
-def _write_tcp(rows: Octets, last: int, begin: int, headers: bytearray) -> None:
+def _lay_out(larges: Sequence[_Large]) -> Octets:
+    """Make a row of each packet: headers alike, and payload or zeros behind it.
+
+    What only the first or the last packet of a segment may have is on it alone.
+    """
+    _, _, begin, end = first = larges[0]
+    size, count = first.header.gso_size, first.pieces
+    rows: Octets = np.empty((len(larges) * count, first.width), np.uint8)
+    for at, large in enumerate(larges):
+        own = rows[at * count : (at + 1) * count]
+        octets = np.frombuffer(large.packet, np.uint8)
+        own[:, :end] = octets[:end]
+        whole = (len(octets) - end) // size
+        own[:whole, end:] = octets[end : end + whole * size].reshape(whole, size)
+        if whole < count:
+            own[whole, end : first.last] = octets[end + whole * size :]
+            own[whole, first.last :] = 0
+        flags = large.packet[begin + 13]
+        own[:, begin + 13] = flags & ~(FIN | PSH | CWR)
+        own[0, begin + 13] |= flags & CWR
+        own[-1, begin + 13] |= flags & (FIN | PSH)
+    return rows
+
+
+def _write_tcp(rows: Octets, larges: Sequence[_Large]) -> None:
     """Write what differs in TCP headers, and the right checksums."""
-    width = rows.shape[1]
-    (first,) = _U32.unpack_from(headers, begin + 4)
-    steps = np.arange(len(rows)) * (width - len(headers))
-    put_words(rows, begin + 4, first + steps, 4)
+    _, packet, begin, _ = first = larges[0]
+    starts = np.array([_U32.unpack_from(large.packet, begin + 4) for large in larges])
+    steps = np.arange(first.pieces) * first.header.gso_size
+    put_words(rows, begin + 4, (starts + steps).reshape(-1), 4)
+    put_words(rows, begin + 16, 0)
     sums = word_sums(rows[:, begin:])
-    sums += swapped(pseudo_sum(headers, width - begin))
-    sums[-1] += swapped(last - width)
+    sums += swapped(pseudo_sum(packet, first.width - begin))
+    sums[-1] += swapped(first.last - first.width)
     put_checksums(rows, begin + 16, sums)
 
 
-def _write_ipv4(rows: Octets, last: int, header: bytearray) -> None:
+def _write_ipv4(rows: Octets, larges: Sequence[_Large]) -> None:
     """Write what differs in IPv4 headers, and the right checksums."""
-    width = rows.shape[1]
-    (first,) = _U16.unpack_from(header, 4)
-    numbers = (first + np.arange(len(rows))) & 0xFFFF
-    # all but Total Length, Identification and the checksum itself
-    same = int.from_bytes(header[:2] + header[6:10] + header[12:], "big") % MODULUS
-    sums = numbers + (same + width)
-    sums[-1] += last - width
-    put_words(rows, 2, width)
-    put_words(rows[-1:], 2, last)
-    put_words(rows, 4, numbers)
+    first = larges[0]
+    starts, same = [], []
+    for large in larges:
+        header = large.packet[: first.begin]
+        starts.append(_U16.unpack_from(header, 4))
+        # all but Total Length, Identification and the checksum itself
+        words = int.from_bytes(header[:2] + header[6:10] + header[12:], "big")
+        same.append([words % MODULUS])
+    numbers = (np.array(starts) + np.arange(first.pieces)) & 0xFFFF
+    sums = (numbers + same + first.width).reshape(-1)
+    sums[-1] += first.last - first.width
+    put_words(rows, 2, first.width)
+    put_words(rows[-1:], 2, first.last)
+    put_words(rows, 4, numbers.reshape(-1))
     put_words(rows, 10, -sums % MODULUS)
 
 
-__all__ = ["complete_checksum", "pseudo_sum", "segment", "split"]
+__all__ = ["complete_checksum", "pseudo_sum", "size_in_packets", "split", "split_all"]

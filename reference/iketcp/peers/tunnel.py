@@ -202,6 +202,7 @@ class Tunnel:
                 self._mtu = max(installed.inner_mtu, SMALLEST_MTU)
                 if self._is_real:
                     self._state.set_mtu(self.device.name, self._mtu)
+                    self.device.fit(self._mtu)
             hosts = installed.parameters.transport
             if hosts is not None:
                 self._steer(installed.parameters, hosts, path)
