@@ -28,9 +28,9 @@ from iketcp.errors import ConfigurationError
 DEFAULT_PATH_MTU = 1500
 """Octets; assumed where the stack does not know better."""
 
-UNSENT_OCTETS = 1 << 16
-"""Choice: the stack takes more while it has less than this to send; half a millisecond
-of a gigabit a second."""
+UNSENT_OCTETS = 1 << 17
+"""Choice: the stack takes more while it has less than this to send; a millisecond of a
+gigabit a second."""
 
 # Linux option numbers that the socket module does not name.
 _IP_MTU = 14
