@@ -196,6 +196,9 @@ class XfrmInterface:
         """Drop and count packets: there is no way to hand any to the machine here."""
         self.dropped_packets += sum(1 for _ in packets)
 
+    def fit(self, mtu: int) -> None:
+        """Do nothing: the kernel knows its own device's MTU."""
+
     def close(self) -> None:
         """Remove the interface; idempotent, from any thread."""
         with self._lock:
