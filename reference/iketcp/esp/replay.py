@@ -6,9 +6,11 @@ far; numbers left of the window are too old to be judged and are refused.
 
 As in RFC 6479, where a number is remembered depends on the number alone, so nothing
 is shifted when the window moves. There, a ring of blocks of bits is cleared block by
-block as the window enters it. Here a slot of the ring holds the *whole number* last
-accepted there: a stale slot gives itself away, and nothing is ever cleared. In
-CPython that costs half as much as blocks of bits, at any width (8 octets a packet).
+block as the window enters it. Here a slot of the ring holds the low 32 bits of the
+*number* last accepted there: a stale slot gives itself away, and nothing is ever
+cleared. (One that is stale by 2^32 packets does not, and costs one packet: it takes
+2^32 packets of which all those of this slot were lost.) In CPython that costs half as
+much as blocks of bits, at any width (4 octets a packet).
 
 With extended sequence numbers only the low 32 of 64 bits travel. The receiver takes
 the one number that ends in them and lies in the 2^32 numbers from the window's left
@@ -26,7 +28,7 @@ from array import array
 from collections.abc import Sequence
 
 MAX_WINDOW = 1 << 20
-"""Widest window we keep, in packets (8 MiB of memory)."""
+"""Widest window we keep, in packets (4 MiB of memory)."""
 
 _LOW_MASK = 0xFFFF_FFFF
 _END = 1 << 64
@@ -57,9 +59,10 @@ class ReplayWindow:
             raise ValueError(f"replay window of {size}: 0 to {MAX_WINDOW} packets")
         self.size = size
         self.top = 0
-        slot_count = 1 << max(size - 1, 0).bit_length()
+        slot_count = 1 << max(size - 1, 1).bit_length()
         self._mask = slot_count - 1
-        self._slots = array("Q", bytes(8 * slot_count))
+        # No number that belongs into a slot is as odd or as even as what is in it now.
+        self._slots = array("I", (1, 0)) * (slot_count // 2)
 
     def check(self, sequence: int) -> bool:
         """Tell whether ``sequence`` may still be accepted; changes nothing.
@@ -76,7 +79,7 @@ class ReplayWindow:
         return (
             sequence > 0
             and top - sequence < self.size
-            and self._slots[sequence & self._mask] != sequence
+            and self._slots[sequence & self._mask] != sequence & _LOW_MASK
         )
 
     def advance(self, sequence: int) -> None:
@@ -86,7 +89,7 @@ class ReplayWindow:
         """
         if sequence > self.top:  # noqa: PLR1730 - in order nearly always; max() is slower
             self.top = sequence
-        self._slots[sequence & self._mask] = sequence
+        self._slots[sequence & self._mask] = sequence & _LOW_MASK
 
     def advance_all(self, sequences: Sequence[int]) -> None:
         """Remember rising numbers, the first of them higher than any before.
@@ -95,7 +98,7 @@ class ReplayWindow:
         """
         slots, mask = self._slots, self._mask
         for sequence in sequences:
-            slots[sequence & mask] = sequence
+            slots[sequence & mask] = sequence & _LOW_MASK
         self.top = sequences[-1]
 
     def resume_at(self, top: int) -> None:

@@ -66,7 +66,7 @@ class _Entry:
         self.check = SelectorCheck(local_ts, remote_ts)
         self.children: tuple[ChildSa, ...] = (child,)
         """Never empty: without Child SAs there is no entry."""
-        self.places = frozenset(map(_place_of, remote_ts))
+        self.places = tuple({_place_of(selector) for selector in remote_ts})
         self.rank = rank
         """Of the entries that take a packet, the one with the lowest has it."""
 

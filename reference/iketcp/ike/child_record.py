@@ -15,6 +15,16 @@ from iketcp.ike.states import ChildEvent, ChildState, next_child_state
 class Child:
     """A Child SA as its IKE SA sees it."""
 
+    __slots__ = (
+        "is_rekey_tried",
+        "lowest_nonce",
+        "parameters",
+        "policy",
+        "replaced_by",
+        "state",
+        "watch",
+    )
+
     def __init__(
         self,
         policy: ChildPolicy,

@@ -162,6 +162,15 @@ class Reassembly:
     Source: RFC 7383 §2.6
     """
 
+    __slots__ = (
+        "_first_inner_type",
+        "_head",
+        "_header",
+        "_pieces",
+        "_total",
+        "deadline",
+    )
+
     def __init__(self) -> None:
         self._header: Header | None = None
         self._total = 0

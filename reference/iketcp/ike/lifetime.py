@@ -34,6 +34,15 @@ class LifetimeWatch:
         When the SA came up, in seconds.
     """
 
+    __slots__ = (
+        "_hard_octets",
+        "_hard_packets",
+        "_soft_octets",
+        "_soft_packets",
+        "hard_at",
+        "soft_at",
+    )
+
     def __init__(self, lifetime: Lifetime, entropy: Entropy, now: float) -> None:
         share = jitter(entropy, "lifetime.jitter", 1.0, lifetime.jitter)
         past = 1.0 + lifetime.grace

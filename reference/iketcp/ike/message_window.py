@@ -26,6 +26,8 @@ class RequestKind(Enum):
 class AnsweredRequests:
     """The peer's requests, and our last answer. Source: RFC 7296 §2.1."""
 
+    __slots__ = ("expected", "response")
+
     def __init__(self) -> None:
         self.expected = 0
         """Message ID of the next request, 32 bits."""

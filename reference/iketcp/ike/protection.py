@@ -40,6 +40,8 @@ class IkeProtection:
         Initialization vectors, for ciphers that want them unpredictable.
     """
 
+    __slots__ = ("_entropy", "_opens_with", "_sealed", "_seals_with", "_spec")
+
     def __init__(
         self,
         suite: Suite,

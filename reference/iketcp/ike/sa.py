@@ -12,9 +12,8 @@ Source: RFC 7296 §2.3
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from ipaddress import IPv4Interface, IPv6Interface
 
 from iketcp.crypto.suite import Suite
@@ -41,6 +40,7 @@ from iketcp.ike.outputs import (
     SendMessage,
 )
 from iketcp.ike.payloads import Payload, PsPayload
+from iketcp.ike.policy import IkePolicy
 from iketcp.ike.protection import IkeProtection
 from iketcp.ike.retransmission import Retransmission
 from iketcp.ike.states import (
@@ -152,6 +152,7 @@ class _Task:
     not_before: float
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class IkeSa:
     """One IKE SA.
 
@@ -171,9 +172,60 @@ class IkeSa:
     Source: RFC 7296 §3.1
     """
 
+    context: IkeContext
+    is_original_initiator: bool
+    spi_i: bytes
+    spi_r: bytes
+    path: Path
+    now: InitVar[float]
+
+    policy: IkePolicy = field(init=False)
+    nat: NatFound = field(default_factory=lambda: NatFound(None, None))
+    """What NAT detection found on ``path``; transport mode wants to know."""
+    state: IkeState = IkeState.CREATED
+    watch: LifetimeWatch = field(init=False)
+    state_deadline: float | None = None
+    last_heard: float = field(init=False)
+    has_connection: bool = True
+    is_known_to_peer: bool = True
+    """False from our answer to a rekey until the peer shows that it has this IKE SA:
+    nothing is begun on it meanwhile. Source: RFC 7296 §2.8"""
+    heir: IkeSa | None = None
+    """The IKE SA that took its place."""
+    fragment_size: int | None = None
+    """Octets of the largest IKE message that is sent whole, set by who knows the
+    transport; ``None``: of any size, as over TCP [9329-7.5-nofrag]."""
+    is_fragmentation_agreed: bool = False
+    """Both peers said IKEV2_FRAGMENTATION_SUPPORTED. Source: RFC 7383 §2.3."""
+    request_fragments: Reassembly = field(default_factory=Reassembly)
+    response_fragments: Reassembly = field(default_factory=Reassembly)
+
+    suite: Suite | None = None
+    keys: IkeKeys | None = None
+    protection: IkeProtection | None = None
+    intermediate: Intermediate | None = None
+    """Exchanges before IKE_AUTH, if any were agreed on, until it is done."""
+    ni: bytes = b""
+    nr: bytes = b""
+    local_init_message: bytes = b""
+    remote_init_message: bytes = b""
+    eap: EapUnderWay | None = None
+
+    answered: AnsweredRequests = field(default_factory=AnsweredRequests)
+    next_message_id: int = 0
+    sent: SentRequest | None = None
+    exchange: Exchange | None = None
+    tasks: list[_Task] = field(default_factory=list)
+
+    children: dict[bytes, Child] = field(default_factory=dict)
+    unfinished: UnfinishedSas = field(default_factory=UnfinishedSas)
+    assigned: tuple[IPv4Interface | IPv6Interface, ...] = ()
+    trouble_since: float | None = None
+    outputs: list[Output] = field(default_factory=list)
+
     # what is known once the peer has said it
-    remote_identity = ""
-    is_initial_contact = False
+    remote_identity: str = ""
+    is_initial_contact: bool = False
     """Its original initiator has no other with this peer. Source: RFC 7296 §2.4."""
     authentication: LifetimeWatch | None = None
     """How old the peers' proofs may grow, through every rekey. RFC 7296 §2.8.3."""
@@ -181,9 +233,9 @@ class IkeSa:
     first_auth: tuple[Payload, ...] = ()
     """The peer's message with the first of two authentications, which is over; the
     initiator's second one follows. Source: RFC 4739 §2.1."""
-    is_childless = False
+    is_childless: bool = False
     """Our IKE_AUTH asks for no Child SA. Source: RFC 6023 §5."""
-    is_ppk_agreed = False
+    is_ppk_agreed: bool = False
     """Both peers said USE_PPK. Source: RFC 8784 §3."""
     ppk: Ppk | None = None
     """What was mixed into the keys."""
@@ -192,60 +244,10 @@ class IkeSa:
     id_after_ike_auth: int | None = None
     """Message ID of the peer's request right after IKE_AUTH. RFC 7296 §2.21.2."""
 
-    def __init__(
-        self,
-        context: IkeContext,
-        is_original_initiator: bool,
-        spi_i: bytes,
-        spi_r: bytes,
-        path: Path,
-        now: float,
-    ) -> None:
-        self.context = context
-        self.policy = context.policy
-        self.is_original_initiator = is_original_initiator
-        self.spi_i, self.spi_r = spi_i, spi_r
-        self.path = path
-        self.nat = NatFound(None, None)
-        """What NAT detection found on ``path``; transport mode wants to know."""
-        self.state = IkeState.CREATED
-        self.watch = LifetimeWatch(self.policy.lifetime, context.entropy, now)
-        self.state_deadline: float | None = None
+    def __post_init__(self, now: float) -> None:
+        self.policy = self.context.policy
+        self.watch = LifetimeWatch(self.policy.lifetime, self.context.entropy, now)
         self.last_heard = now
-        self.has_connection = True
-        self.is_known_to_peer = True
-        """False from our answer to a rekey until the peer shows that it has this IKE
-        SA: nothing is begun on it meanwhile. Source: RFC 7296 §2.8"""
-        self.heir: IkeSa | None = None
-        """The IKE SA that took its place."""
-        self.fragment_size: int | None = None
-        """Octets of the largest IKE message that is sent whole, set by who knows the
-        transport; ``None``: of any size, as over TCP [9329-7.5-nofrag]."""
-        self.is_fragmentation_agreed = False
-        """Both peers said IKEV2_FRAGMENTATION_SUPPORTED. Source: RFC 7383 §2.3."""
-        self.request_fragments = Reassembly()
-        self.response_fragments = Reassembly()
-
-        self.suite: Suite | None = None
-        self.keys: IkeKeys | None = None
-        self.protection: IkeProtection | None = None
-        self.intermediate: Intermediate | None = None
-        """Exchanges before IKE_AUTH, if any were agreed on, until it is done."""
-        self.ni = self.nr = b""
-        self.local_init_message = self.remote_init_message = b""
-        self.eap: EapUnderWay | None = None
-
-        self.answered = AnsweredRequests()
-        self.next_message_id = 0
-        self.sent: SentRequest | None = None
-        self.exchange: Exchange | None = None
-        self.tasks: deque[_Task] = deque()
-
-        self.children: dict[bytes, Child] = {}
-        self.unfinished = UnfinishedSas()
-        self.assigned: tuple[IPv4Interface | IPv6Interface, ...] = ()
-        self.trouble_since: float | None = None
-        self.outputs: list[Output] = []
 
     # --- names -----------------------------------------------------------------
 
@@ -449,7 +451,7 @@ class IkeSa:
         """Queue an exchange of ours; an urgent one goes before all others."""
         task = _Task(exchange, not_before)
         if is_urgent:
-            self.tasks.appendleft(task)
+            self.tasks.insert(0, task)
         else:
             self.tasks.append(task)
         self.stir()

@@ -56,6 +56,8 @@ class Unfinished:
 class UnfinishedSas:
     """All of one IKE SA. Source: RFC 9370 §2.2.4."""
 
+    __slots__ = ("_by_link", "_links")
+
     def __init__(self) -> None:
         self._by_link: dict[bytes, Unfinished] = {}
         self._links = 0

@@ -19,10 +19,8 @@ import struct
 import termios
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from itertools import islice
 from typing import NamedTuple
 
 from iketcp.errors import IketcpError, Scope
@@ -113,19 +111,17 @@ class TcpConnection:
         self._socket = connected
         self._returned = b""
         self._most_buffers = _BUFFERS_PER_FLUSH
-        self._queue: deque[memoryview | bytes] = deque()
+        self._queue: list[memoryview | bytes] = []
         self._queued = 0
         # Held by whoever polls the socket, so that it is never closed under a poll.
         # Taken before the send lock, never after it.
         self._polling = threading.Lock()
         # The send lock: the queue, the flags and every write.
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._is_stopping = False
-        self._is_closing = False
-        self._is_aborted = False
-        self._is_overrun = False
-        self._is_closed = False
+        # Nobody waits on nearly all connections of a responder, so most have none.
+        self._room: threading.Condition | None = None
+        self._is_stopping = self._is_closing = self._is_closed = False
+        self._is_aborted = self._is_overrun = False
         self._failure = ""
         self._poller = select.poll()
         self._poller.register(self._wake.fileno(), select.POLLIN)
@@ -219,6 +215,7 @@ class TcpConnection:
             False if the timeout passed, or the connection is over.
         """
         with self._lock:
+            self._room = self._room or threading.Condition(self._lock)
             self._room.wait_for(
                 lambda: self._is_over() or not self._queued, timeout_seconds
             )
@@ -279,7 +276,7 @@ class TcpConnection:
         """Write what the stack takes; the caller holds the send lock."""
         while self._queue and not self._is_closed:
             try:
-                sent = self._socket.sendmsg(islice(self._queue, self._most_buffers))
+                sent = self._socket.sendmsg(self._queue[: self._most_buffers])
             except (BlockingIOError, InterruptedError):
                 break
             except OSError as error:
@@ -287,15 +284,15 @@ class TcpConnection:
                 return
             self.octets_out += sent
             self._queued -= sent
-            while sent:
-                size = len(self._queue[0])
-                if sent < size:
-                    self._queue[0] = memoryview(self._queue[0])[sent:]
-                    break
-                self._queue.popleft()
-                sent -= size
+            whole = 0
+            while sent and sent >= len(self._queue[whole]):
+                sent -= len(self._queue[whole])
+                whole += 1
+            if sent:
+                self._queue[whole] = memoryview(self._queue[whole])[sent:]
+            del self._queue[:whole]
         if not self._queued:
-            self._room.notify_all()
+            self._wake_senders()
 
     def _fail(self, reason: str) -> None:
         """Note why nothing can be sent any more; the caller holds the send lock.
@@ -306,7 +303,12 @@ class TcpConnection:
         self._queue.clear()
         self._queued = 0
         self._wake.set()
-        self._room.notify_all()
+        self._wake_senders()
+
+    def _wake_senders(self) -> None:
+        """Let whoever waits to send look again; the caller holds the send lock."""
+        if self._room is not None:
+            self._room.notify_all()
 
     def _is_over(self) -> bool:
         return self._is_closing or bool(self._failure)
@@ -427,7 +429,7 @@ class TcpConnection:
 
     def _begin_closing(self) -> None:
         self._is_stopping = self._is_closing = True
-        self._room.notify_all()
+        self._wake_senders()
         if not self._is_closed:
             self._wake.set()
 

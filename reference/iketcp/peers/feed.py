@@ -96,11 +96,20 @@ class Feed:
         deadline = None
         if patience_seconds is not None:
             deadline = time.monotonic() + patience_seconds
-        while (octets := connection.wait_and_receive(deadline=deadline)) is not None:
-            if not octets:
-                return "closed by the peer"
-            now, deadline = around.clock.now(), None
-            receive = around.endpoint.octets_received
-            received = partial(receive, self._id, octets, now)
-            around.execute(around.lines.take(self._id, received))
-        return "closed by us"
+        while not (end := self._hand_over(deadline)):
+            deadline = None
+        return end
+
+    def _hand_over(self, deadline: float | None) -> str:
+        """Wait for octets, and hand them over; returns why there are no more, if so.
+
+        Whoever waits next has let go of them: a thousand that wait would hold much.
+        """
+        around = self._around
+        octets = self._connection.wait_and_receive(deadline=deadline)
+        if not octets:
+            return "closed by us" if octets is None else "closed by the peer"
+        receive, now = around.endpoint.octets_received, around.clock.now()
+        received = partial(receive, self._id, octets, now)
+        around.execute(around.lines.take(self._id, received))
+        return ""

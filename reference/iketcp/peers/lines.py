@@ -106,9 +106,9 @@ class Lines:
         connections nobody waits: a slow peer may not stop what is for others, and its
         packets are dropped when its queue is full.
         """
-        connections = list(self.open.values())
-        if len(connections) == 1:
-            connections[0].wait_writable(timeout_seconds)
+        if len(self.open) == 1:
+            for connection in list(self.open.values()):
+                connection.wait_writable(timeout_seconds)
 
     def transmit(self, effect: Transmit) -> None:
         """Send in nobody's turn; on a connection that is gone, nothing is sent."""

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import cached_property, partial
 
 from iketcp.config import Configuration
 from iketcp.effects import (
@@ -384,6 +384,13 @@ class Peer(ABC):
 
     # --- threads ----------------------------------------------------------------------
 
+    @cached_property
+    def _around(self) -> Surroundings:
+        """What all connections share: made once, for there may be thousands."""
+        return Surroundings(
+            self.endpoint, self.clock, self._lines, self.execute, self.tell
+        )
+
     def _new_id(self) -> ConnectionId:
         with self._id_lock:
             self._last_id += 1
@@ -408,10 +415,7 @@ class Peer(ABC):
             Whether a valid message came.
         """
         id, options = self._new_id(), self.configuration.transport
-        around = Surroundings(
-            self.endpoint, self.clock, self._lines, self.execute, self.tell
-        )
-        feed = Feed(id, connection, around)
+        feed = Feed(id, connection, self._around)
         self._lines.add(id, connection)
         connection.give_up_after(options.user_timeout_seconds)
         reason, stream = "closed by us", None

@@ -120,13 +120,23 @@ class Responder(Peer):
         self, listener: Listener, wrap: Callable[[TcpConnection], Connection]
     ) -> None:
         """Thread body: one new thread for each connection."""
-        while (carrier := listener.accept()) is not None:
-            try:
-                body = partial(self._serve, carrier, wrap)
-                self._threads.spawn("connection", body)
-            except EnvironmentProblem as error:
-                carrier.close(graceful=False)
-                self.tell("problem", {"text": str(error)})
+        while self._accept_one(listener, wrap):
+            pass  # the last one is let go of before the next is waited for
+
+    def _accept_one(
+        self, listener: Listener, wrap: Callable[[TcpConnection], Connection]
+    ) -> bool:
+        """Wait for a connection, and give it a thread; False when stopping."""
+        carrier = listener.accept()
+        if carrier is None:
+            return False
+        try:
+            body = partial(self._serve, carrier, wrap)
+            self._threads.spawn("connection", body)
+        except EnvironmentProblem as error:
+            carrier.close(graceful=False)
+            self.tell("problem", {"text": str(error)})
+        return True
 
     def _serve(
         self, carrier: TcpConnection, wrap: Callable[[TcpConnection], Connection]
