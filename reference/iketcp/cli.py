@@ -118,10 +118,12 @@ def _run_peer(
     keylog: Path | None,
 ) -> None:
     from iketcp.config import load
+    from iketcp.net.system import raise_descriptor_limit
     from iketcp.net.wake import Wake
     from iketcp.peers import Initiator, Responder
 
     configuration = load(config, role)
+    raise_descriptor_limit()  # a responder needs two for each connection
     for warning in configuration.warnings:
         typer.echo(f"iketcp: warning: {warning}", err=True)
     kind = Initiator if role == "initiator" else Responder
