@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import select
 import socket
+import ssl
 import sys
 import time
 from collections.abc import Callable, Iterable
@@ -35,6 +36,9 @@ UP_SECONDS = 30.0
 
 PATIENCE_SECONDS = 5.0
 """A step of a handshake that takes longer has failed: nothing is sent twice."""
+
+STREAM_SECONDS = 20.0
+"""The same over TCP, which loses nothing, but a busy machine may be slow."""
 
 _MOST = 65535
 
@@ -139,13 +143,18 @@ class OverTcp:
 
     def begin(self, endpoint: Endpoint) -> None:
         """Connect; the stream prefix and the first request go out."""
-        self._socket = socket.create_connection(self._target, PATIENCE_SECONDS)
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.close()
+        self._socket = self._connect()
         self._last_id += 1
         endpoint.initiate()
         path = _path(self._socket, Transport.TCP)
         id, now = ConnectionId(self._last_id), time.monotonic()
         self.execute(endpoint.connection_opened(id, path, True, now))
+
+    def _connect(self) -> socket.socket:
+        connected = socket.create_connection(self._target, STREAM_SECONDS)
+        connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return connected
 
     def execute(self, effects: Iterable[Effect]) -> None:
         """Send what is for the stream, all at once."""
@@ -174,6 +183,24 @@ class OverTcp:
         self._socket.close()
 
 
+class OverTls(OverTcp):
+    """A connection with TLS around it for each IKE SA; any server will do.
+
+    Source: RFC 9329 App. A
+    """
+
+    def __init__(self, configuration: Configuration) -> None:
+        super().__init__(configuration)
+        assert configuration.tls is not None  # invariant: this is for TLS
+        self._target = self._target[0], configuration.tls.port
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        self._context.check_hostname = False
+        self._context.verify_mode = ssl.CERT_NONE
+
+    def _connect(self) -> socket.socket:
+        return self._context.wrap_socket(super()._connect())
+
+
 def _path(sock: socket.socket, transport: Transport) -> Path:
     local, remote = sock.getsockname(), sock.getpeername()
     here, there = ip_address(local[0]), ip_address(remote[0])
@@ -181,7 +208,13 @@ def _path(sock: socket.socket, transport: Transport) -> Path:
 
 
 def handshake(endpoint: Endpoint, way: Way) -> None:
-    """Make an IKE SA with its Child SA, and delete it.
+    """Make an IKE SA with its Child SA, and delete it; raises as its halves do."""
+    come(endpoint, way)
+    leave(endpoint, way)
+
+
+def come(endpoint: Endpoint, way: Way) -> None:
+    """Make an IKE SA with its Child SA.
 
     Raises
     ------
@@ -190,6 +223,16 @@ def handshake(endpoint: Endpoint, way: Way) -> None:
     """
     way.begin(endpoint)
     _go_on(endpoint, way, lambda: bool(endpoint.tables.children))
+
+
+def leave(endpoint: Endpoint, way: Way) -> None:
+    """Delete the IKE SA.
+
+    Raises
+    ------
+    EnvironmentProblem
+        The responder does not answer.
+    """
     way.execute(endpoint.delete_all(time.monotonic()))
     _go_on(endpoint, way, lambda: not endpoint.has_sessions)
     way.end(endpoint)
@@ -212,8 +255,15 @@ def initiator(configuration: Configuration) -> tuple[Endpoint, Way]:
         date=lambda: datetime.now(UTC),
         datagram_policy=datagram_policy(configuration),
     )
-    is_udp = configuration.transport.protocol == "udp"
-    return endpoint, OverUdp(configuration) if is_udp else OverTcp(configuration)
+    return endpoint, _way(configuration)
+
+
+def _way(configuration: Configuration) -> Way:
+    if configuration.transport.protocol == "udp":
+        return OverUdp(configuration)
+    return (
+        OverTcp(configuration) if configuration.tls is None else OverTls(configuration)
+    )
 
 
 def _first_handshake(configuration: Configuration) -> tuple[Endpoint, Way]:
