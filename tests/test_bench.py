@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import socket
 import subprocess
 import sys
@@ -167,6 +168,23 @@ def test_bars_are_as_long_as_their_figures() -> None:
     assert plot.BAR_WIDTH < giant < plot.BAR_WIDTH * 1.1
 
 
+def test_labels_have_room() -> None:
+    short, long = chart_of(FAST), chart_of(Row("a name of thirty-four letters in all"))
+    assert plot.label_width([short]) == plot.label_width([])
+    assert plot.label_width([short, long]) > 1.8 * plot.label_width([short])
+
+
+def test_colours_tell_ours_from_others() -> None:
+    """Where there are no others, everything is ours."""
+    mixed = chart_of(Row("iketcp, TLS", [1.0]), Row("plain wire", [1.0]), FAST)
+    alone = chart_of(FAST, SLOW)
+    colours = [
+        re.findall(r'<rect .*fill="(.*?)"', "\n".join(plot.panel(chart, 100)))
+        for chart in (mixed, alone)
+    ]
+    assert colours == [[plot.OURS, plot.NOBODYS, plot.THEIRS], [plot.OURS] * 2]
+
+
 def test_nothing_at_all_has_a_picture_too() -> None:
     empty = {**document(), "charts": []}
     assert ElementTree.fromstring(plot.svg(empty)).tag == f"{SVG}svg"
@@ -176,7 +194,7 @@ def test_nothing_at_all_has_a_picture_too() -> None:
 
 def test_a_long_problem_stays_in_its_column() -> None:
     row = Row("missing", problem="there is nothing of all this " * 9)
-    text = "".join(plot.panel(chart_of(row)))
+    text = "".join(plot.panel(chart_of(row), 100))
     assert "this there …</text>" in text
 
 

@@ -14,7 +14,7 @@ from iketcp.demo.scenery import EAST, LINK, OUTER, WEST
 from iketcp.demo.stage import Namespaces
 from iketcp.errors import EnvironmentProblem
 
-UP_SECONDS = 20.0
+UP_SECONDS = 40.0
 """A tunnel that does not answer a ping for so long has failed."""
 
 CONGESTION_CONTROL = "cubic"

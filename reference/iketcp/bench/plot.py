@@ -16,10 +16,11 @@ from iketcp.bench.report import Chart, Row, figure, read_charts
 
 COLUMNS = 2
 MARGIN = 24
-PANEL_WIDTH = 692
-LABEL_WIDTH = 222
+BAR_WIDTH = 350
 FIGURE_WIDTH = 120
-BAR_WIDTH = PANEL_WIDTH - LABEL_WIDTH - FIGURE_WIDTH
+LETTER_WIDTH = 7.2
+"""About, of a label; no label is shorter than LABEL_LETTERS."""
+LABEL_LETTERS = 18
 ROW_HEIGHT = 22
 BAR_HEIGHT = 14
 TITLE_HEIGHT = 34
@@ -31,6 +32,9 @@ GIANT = 3.0
 """A bar so many times as long as the next one is cut."""
 
 OURS, THEIRS, NOBODYS = "#1f6fb2", "#8a939c", "#d3d8dd"
+OUR_NAME = "iketcp"
+"""In the names of our rows; where no row has it, all of them are ours."""
+
 INK, PALE_INK, PAPER = "#1b1f23", "#69717a", "#ffffff"
 
 STYLE = (
@@ -44,6 +48,8 @@ STYLE = (
 def svg(document: Mapping[str, Any]) -> str:
     """Draw all charts of a document, two beside each other."""
     charts = read_charts(document)
+    label = label_width(charts)
+    panel_width = label + BAR_WIDTH + FIGURE_WIDTH
     lines = [charts[at : at + COLUMNS] for at in range(0, len(charts), COLUMNS)]
     head = f"iketcp bench {document['benchmark']}"
     parts = [_text(MARGIN, 30, head, "head")]
@@ -51,12 +57,12 @@ def svg(document: Mapping[str, Any]) -> str:
     top = float(MARGIN + HEAD_HEIGHT)
     for line in lines:
         for column, chart in enumerate(line):
-            left = MARGIN + column * (PANEL_WIDTH + MARGIN)
+            left = MARGIN + column * (panel_width + MARGIN)
             parts.append(f'<g transform="translate({left} {top:g})">')
-            parts += panel(chart)
+            parts += panel(chart, label)
             parts.append("</g>")
         top += max(panel_height(chart) for chart in line) + PANEL_GAP
-    width = MARGIN + min(COLUMNS, len(charts) or 1) * (PANEL_WIDTH + MARGIN)
+    width = MARGIN + min(COLUMNS, len(charts) or 1) * (panel_width + MARGIN)
     size = f'width="{width}" height="{top:g}" viewBox="0 0 {width} {top:g}"'
     return "\n".join(
         (
@@ -78,26 +84,36 @@ def _about(document: Mapping[str, Any]) -> str:
     )
 
 
+def label_width(charts: Sequence[Chart]) -> int:
+    """Width of the longest label of all charts in pixels."""
+    letters = max((len(row.name) for chart in charts for row in chart.rows), default=0)
+    return round(max(letters, LABEL_LETTERS) * LETTER_WIDTH)
+
+
 def panel_height(chart: Chart) -> int:
     """Height of one chart in pixels."""
     return TITLE_HEIGHT + ROW_HEIGHT * len(chart.rows)
 
 
-def panel(chart: Chart) -> list[str]:
-    """Draw one chart, its corner at the origin."""
+def panel(chart: Chart, label: int) -> list[str]:
+    """Draw one chart, its corner at the origin, its bars right of the labels."""
+    has_ours = any(OUR_NAME in row.name for row in chart.rows)
     full = full_scale([max(row.figures) for row in chart.rows if row.figures])
     parts = [
         _text(0, 14, chart.title, "title"),
-        _text(PANEL_WIDTH, 14, _scale(chart), "pale end"),
+        _text(label + BAR_WIDTH + FIGURE_WIDTH, 14, _scale(chart), "pale end"),
     ]
     for place, row in enumerate(chart.rows):
         middle = TITLE_HEIGHT + ROW_HEIGHT * place
-        parts.append(_text(LABEL_WIDTH - 8, middle + 4, row.name, "end"))
+        parts.append(_text(label - 8, middle + 4, row.name, "end"))
         if row.figures:
-            parts += _bar(chart, row, middle, full)
+            parts.append(f'<g transform="translate({label} {middle})">')
+            parts += _bar(row, full, _colour(row.name) if has_ours else OURS)
+            end = _place(max(row.figures), full)
+            parts += [_text(end + 8, 4, figure(chart, row)), "</g>"]
         else:
             problem = shorten(row.problem, PROBLEM_LETTERS, placeholder=" …")
-            parts.append(_text(LABEL_WIDTH, middle + 4, problem, "pale"))
+            parts.append(_text(label, middle + 4, problem, "pale"))
     return parts
 
 
@@ -119,36 +135,35 @@ def full_scale(largest: Sequence[float]) -> float:
     return ordered[0] if ordered and ordered[0] > 0 else 1.0
 
 
-def _bar(chart: Chart, row: Row, middle: int, full: float) -> list[str]:
-    """Draw a bar, its spread, and its figure behind it."""
+def _bar(row: Row, full: float, colour: str) -> list[str]:
+    """Draw a bar from the origin on, and its spread."""
     end = _place(row.median, full)
     low, high = _place(min(row.figures), full), _place(max(row.figures), full)
-    upper = middle - BAR_HEIGHT / 2
+    half = BAR_HEIGHT / 2
     parts = [
-        f'<rect x="{LABEL_WIDTH}" y="{upper:g}" width="{end - LABEL_WIDTH:.1f}" '
-        f'height="{BAR_HEIGHT}" fill="{_colour(row.name)}"/>'
+        f'<rect x="0" y="{-half:g}" width="{end:.1f}" height="{BAR_HEIGHT}" '
+        f'fill="{colour}"/>'
     ]
     if row.median > full:
         parts.append(
-            f'<path d="M{end - 26} {upper + BAR_HEIGHT + 2:g} l8 {-BAR_HEIGHT - 4}" '
+            f'<path d="M{end - 26:.1f} {half + 2:g} l8 {-BAR_HEIGHT - 4}" '
             f'stroke="{PAPER}" stroke-width="4"/>'
         )
     else:
         parts.append(
-            f'<path d="M{low:.1f} {middle} H{high:.1f} M{low:.1f} {middle - 4} v8 '
-            f'M{high:.1f} {middle - 4} v8" stroke="{INK}" fill="none"/>'
+            f'<path d="M{low:.1f} 0 H{high:.1f} M{low:.1f} -4 v8 M{high:.1f} -4 v8" '
+            f'stroke="{INK}" fill="none"/>'
         )
-    parts.append(_text(max(end, high) + 8, middle + 4, figure(chart, row)))
     return parts
 
 
 def _place(figure: float, full: float) -> float:
     """Where a figure is on the scale; what is longer ends where there is room left."""
-    return LABEL_WIDTH + BAR_WIDTH * min(figure / full, 1.03)
+    return BAR_WIDTH * min(figure / full, 1.03)
 
 
 def _colour(name: str) -> str:
-    if "iketcp" in name:
+    if OUR_NAME in name:
         return OURS
     return NOBODYS if name == "plain wire" else THEIRS
 
@@ -158,4 +173,4 @@ def _text(left: float, base: float, text: str, kind: str = "") -> str:
     return f'<text x="{left:.1f}" y="{base:g}"{attribute}>{escape(text)}</text>'
 
 
-__all__ = ["full_scale", "panel", "panel_height", "svg"]
+__all__ = ["full_scale", "label_width", "panel", "panel_height", "svg"]
