@@ -321,7 +321,7 @@ def test_what_is_too_much_to_read_is_counted(offloads: bool) -> None:
     """The flow that has most waiting loses its oldest packets."""
     needs_tun()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tun_module, "FairQueue", lambda: FairQueue(60 * 1328))
+        patch.setattr(tun_module, "FairQueue", lambda _: FairQueue(60 * 1328))
         payloads, dropped = from_bulk_and_small(offloads)
     assert b"small" in payloads
     payloads.remove(b"small")
@@ -335,10 +335,9 @@ def test_a_batch_of_large_packets_ends_early(offloads: bool) -> None:
     """Or what is small and comes meanwhile would wait for all of it."""
     needs_tun()
     with (
-        LinuxTunUp("10.9.0.1/24", offloads) as device,
+        LinuxTunUp("10.9.0.1/24", offloads, 65000) as device,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
     ):
-        NetworkState().set_mtu(device.name, 65000)
         for _ in range(12):
             sender.sendto(bytes(50000), ("10.9.0.2", 4000))
         batches = [device.read_batch() for _ in range(3)]
@@ -433,12 +432,13 @@ def echo(near: str, far: str, sequence: int) -> bool:
 class LinuxTunUp:
     """A device that is up and has an address, for as long as the block runs."""
 
-    def __init__(self, address: str, offloads: bool = True) -> None:
+    def __init__(self, address: str, offloads: bool = True, mtu: int = 1400) -> None:
         self.address = ip_interface(address)
         self.offloads = offloads
+        self.mtu = mtu
 
     def __enter__(self) -> LinuxTun:
-        self.device = LinuxTun("t%d", 1400, self.offloads)
+        self.device = LinuxTun("t%d", self.mtu, self.offloads)
         self.state = NetworkState()
         self.state.set_up(self.device.name)
         self.state.add_address(self.device.name, self.address)

@@ -94,7 +94,7 @@ def a_transfer_arrives(address: str, here: bool, there: bool) -> None:
     assert (near.has_offloads, far.has_offloads) == (here, there)
     assert max(map(len, one.read)) == MTU
     assert bool(one.rows) == here
-    assert near.dropped_packets == far.dropped_packets == 0
+    assert far.dropped_packets == 0  # whereas a sender may find the queue full
     for packet in one.read[:: len(one.read) // 50]:
         assert packet == rebuilt(packet)
     # What is joined is what makes it fast.

@@ -36,7 +36,7 @@ import pytun
 from iketcp.errors import EnvironmentProblem
 from iketcp.inner import flow_key
 from iketcp.offload.coalescing import Buffers, coalesce
-from iketcp.offload.fair_queue import FairQueue
+from iketcp.offload.fair_queue import DEFAULT_LIMIT, FairQueue
 from iketcp.offload.segmentation import size_in_packets, split_all
 from iketcp.offload.vnet_header import NO_OFFLOAD, VNET_HEADER_SIZE
 
@@ -54,6 +54,7 @@ _LARGEST_PACKET = 65535
 _FLOW_HEADERS_SIZE = 64
 _READS_IN_A_ROW = 512
 _BATCH_OCTETS = 1 << 18
+_FEWEST_WAITING = 32
 
 # Of linux/if_tun.h: the request, and what the reader of a device can do for itself.
 _TUNSETOFFLOAD = 0x400454D0
@@ -254,8 +255,11 @@ class LinuxTun(_Descriptor):
             ) from error
         super().__init__(device.name, device.fileno())
         self._device = device
-        self._waiting = FairQueue()
-        self.fit(mtu or DEFAULT_MTU)
+        mtu = mtu or DEFAULT_MTU
+        # A sender learns of a loss from what arrives behind it: of large packets, too,
+        # enough have to wait.
+        self._waiting = FairQueue(max(DEFAULT_LIMIT, _FEWEST_WAITING * mtu))
+        self.fit(mtu)
 
     def fit(self, mtu: int) -> None:
         """Cut and join segments if that is faster than leaving it to the machine.

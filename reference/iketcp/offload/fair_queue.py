@@ -18,8 +18,9 @@ from __future__ import annotations
 from collections import deque
 from operator import attrgetter
 
-DEFAULT_LIMIT = 1 << 20
-"""Choice: octets; some milliseconds of what a tunnel carries."""
+DEFAULT_LIMIT = 1 << 19
+"""Choice: octets; some milliseconds of what a tunnel carries. With half of it a bulk
+transfer is slower, with twice as much an echo beside it."""
 
 QUANTUM = 1 << 14
 """Choice: octets of one turn; one that takes more waits longer for its next."""
