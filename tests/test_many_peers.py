@@ -24,15 +24,17 @@ from iketcp.esp.child_sa import ChildSa
 from iketcp.ike import upkeep
 from iketcp.ike.identity import Identity
 from iketcp.ike.nat_detection import Path
+from iketcp.ike.policy import Lifetime
 from iketcp.ike.sa import IkeSa
 from iketcp.mapping import Connection, ConnectionMap, MappingPolicy
 from iketcp.net.tcp_connection import TcpConnection
 from iketcp.peers.feed import Feed, Surroundings
 from iketcp.peers.lines import Lines
-from pair import EAST, SECRET, WEST, ike_policy
+from pair import EAST, SECRET, WEST, ike_policy, ipv4_packet
 from peer_support import Peers, eventually, initiator_configuration
 
 LIVENESS_SECONDS = 30.0
+FOR_EVER = Lifetime()
 POOL = '[pool]\nnetworks = ["10.0.1.0/24"]'
 KINDS = (IkeSa, IkeSession, ChildSa, LiveChild, Stream, Connection, TcpConnection)
 
@@ -40,9 +42,10 @@ KINDS = (IkeSa, IkeSession, ChildSa, LiveChild, Stream, Connection, TcpConnectio
 class Gathering:
     """One responder's endpoint and those of many initiators, without any sockets."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, lifetime: Lifetime = FOR_EVER) -> None:
         policy = ike_policy(EAST, secrets={None: SECRET}, remote_identity=None)
-        policy = replace(policy, liveness_seconds=LIVENESS_SECONDS)
+        children = tuple(replace(c, lifetime=lifetime) for c in policy.children)
+        policy = replace(policy, liveness_seconds=LIVENESS_SECONDS, children=children)
         self.east = Endpoint(policy, MappingPolicy(), ScriptedEntropy("east"))
         self.wests = [self.join(number) for number in range(1, count + 1)]
 
@@ -106,6 +109,25 @@ def test_idle_ike_sas_are_left_alone(count: int, steps: Counter[str]) -> None:
     assert steps == {"next_deadline": 3}
     asked = gathering.east.time_passed(LIVENESS_SECONDS)
     assert len([e for e in asked if isinstance(e, Transmit)]) == count
+
+
+@pytest.mark.parametrize("count", [2, 40])
+def test_limits_by_volume_are_for_who_carries_something(
+    count: int, steps: Counter[str]
+) -> None:
+    """RFC 4301 §4.4.2.1: the others cannot have come nearer to their limits."""
+    gathering = Gathering(count, Lifetime(packets=1000))
+    east, west = gathering.east, gathering.wests[0]
+    gathering.settle()
+    steps.clear()
+    assert east.next_deadline(1.0) == 2.0
+    assert not east.time_passed(2.0)
+    assert steps["time_passed"] == 0
+    packet = ipv4_packet("10.0.1.1", "10.0.2.1")
+    gathering.carry(west, ConnectionId(1), west.inner_packets([packet]))
+    for now in (3.0, 4.0):
+        assert not east.time_passed(now)
+    assert steps["time_passed"] == 1
 
 
 def test_a_handshake_takes_the_same_steps_among_few_and_many(

@@ -52,7 +52,7 @@ class Rounds:
         stirred = self._context.stirred
         looked_at = dict.fromkeys(self._agenda.take(now)) | stirred
         if self._is_volume_limited():
-            looked_at |= dict.fromkeys(self._tables.ike_sas)
+            looked_at |= self._busy()
         for spi in looked_at:
             found = self._tables.ike_sas.get(spi)
             if found is not None:
@@ -87,6 +87,19 @@ class Rounds:
     def _deadline_of(self, spi: bytes, now: float) -> float | None:
         found = self._tables.ike_sas.get(spi)
         return None if found is None else upkeep.next_deadline(found[0], now)
+
+    def _busy(self) -> dict[bytes, None]:
+        """Find the IKE SAs whose Child SAs have carried something since the last look.
+
+        Source: RFC 4301 §4.4.2.1
+        """
+        found: dict[bytes, None] = {}
+        for spi_in, live in self._tables.children.items():
+            usage = self.usage(spi_in)
+            if usage != live.seen_usage:
+                live.seen_usage = usage
+                found |= dict.fromkeys(sa.spi_local for sa in live.session.ike_sas)
+        return found
 
     def usage(self, spi_in: bytes) -> tuple[int, int]:
         """Return the octets and packets that a Child SA has carried so far."""

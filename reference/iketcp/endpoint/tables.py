@@ -144,6 +144,8 @@ class LiveChild:
     """Largest inner packet that should be sent, in octets."""
     largest_inner: int
     """Largest inner packet that a frame can carry at all, in octets."""
+    seen_usage: tuple[int, int] = (0, 0)
+    """Octets and packets when they were compared with their limits last."""
 
 
 @dataclass(slots=True)
