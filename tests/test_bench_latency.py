@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -22,8 +25,10 @@ from iketcp.bench.latency import (
     parse_echoes,
     take_off,
 )
+from iketcp.bench.loads import Flow
 from iketcp.bench.report import Chart, Row
 from iketcp.bench.undisturbed import Attempt
+from iketcp.demo.stage import Namespaces
 from iketcp.errors import EnvironmentProblem
 from test_bench_contenders import require_stage
 from test_bench_throughput import Scripted
@@ -117,6 +122,39 @@ def test_a_missing_program_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("shutil.which", lambda *_, **__: None)
     with pytest.raises(EnvironmentProblem, match="apt-get install iputils-ping"):
         measure_all([], [IDLE], Plan(1, 1))
+
+
+def test_a_stream_that_does_not_go_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that ends too soon says so; what kept it from going comes first."""
+    nowhere = Namespaces("root", {}, None)
+    is_refused = True
+
+    def send(*_: object) -> Flow:
+        if is_refused:
+            raise EnvironmentProblem("iperf3: refused")
+        return Flow(125, 1e3)
+
+    over = threading.Event()
+
+    def ping(*_: object) -> Echoes:
+        assert over.wait(10.0)
+        return Echoes([1.0], 1)
+
+    class Beside(ThreadPoolExecutor):
+        def submit(self, *work: Any) -> Any:
+            found = super().submit(*work)
+            found.add_done_callback(lambda _: over.set())
+            return found
+
+    monkeypatch.setattr(latency, "BEFORE_SECONDS", 0.0)
+    monkeypatch.setattr(latency, "ThreadPoolExecutor", Beside)
+    monkeypatch.setattr(latency, "send", send)
+    monkeypatch.setattr(latency, "ping", ping)
+    with pytest.raises(EnvironmentProblem, match="iperf3: refused"):
+        latency.ping_beside_a_stream(nowhere, "192.0.2.2", 10)
+    is_refused = False
+    with pytest.raises(EnvironmentProblem, match="ended before the echoes"):
+        latency.ping_beside_a_stream(nowhere, "192.0.2.2", 10)
 
 
 @pytest.mark.slow
