@@ -18,7 +18,15 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-BENCHMARKS = ("throughput", "latency", "handshakes", "codec", "many", "startup")
+BENCHMARKS = (
+    "throughput",
+    "latency",
+    "handshakes",
+    "codec",
+    "threads",
+    "many",
+    "startup",
+)
 """Modules of benchmarks, where they are there; the first is run if none is named."""
 
 RESULTS = Path("bench-results")
