@@ -37,7 +37,7 @@ MANY = 16
 LARGE = 4096
 """Choice: octets from which on it is not, for the cipher takes most of the time."""
 
-_WORKSPACE_OCTETS = 1 << 18
+_ROOM = 192
 _WORKSPACES_KEPT = 4
 _SPI_SIZE = 4
 _SALT_SIZE = 4
@@ -89,11 +89,10 @@ class _Workspace:
     """
 
     def __init__(self, layout: _Layout) -> None:
-        count = max(1, _WORKSPACE_OCTETS // layout.frame)
+        count = _ROOM
         iv_begin = LENGTH_SIZE + HEADER_SIZE
         sealed_begin = iv_begin + layout.iv
         self.layout = layout
-        self.capacity = count
         self.frames: Octets = np.zeros((count, layout.frame), np.uint8)
         self.plaintexts: Octets = np.zeros((count, layout.plaintext), np.uint8)
         self.nonces: Octets = np.zeros((count, _NONCE_SIZE), np.uint8)
@@ -173,12 +172,11 @@ class RowCipher:
         """
         size = packets.shape[1]
         workspace = _take_workspace(self._layout(size + len(trailer)))
-        step = workspace.capacity
         try:
             workspace.plaintexts[:, size:] = np.frombuffer(trailer, np.uint8)
             pieces = [
-                self._seal_into(workspace, packets[at : at + step], first + at)
-                for at in range(0, len(packets), step)
+                self._seal_into(workspace, packets[at : at + _ROOM], first + at)
+                for at in range(0, len(packets), _ROOM)
             ]
         finally:
             _give_back(workspace)
@@ -224,11 +222,10 @@ class RowCipher:
         spec = self._cipher.spec
         overhead = HEADER_SIZE + spec.iv_size + spec.icv_size
         workspace = _take_workspace(self._layout(packets.shape[1] - overhead))
-        step = workspace.capacity
         plaintexts = np.empty((len(packets), workspace.layout.plaintext), np.uint8)
         try:
-            for at in range(0, len(packets), step):
-                until = at + step
+            for at in range(0, len(packets), _ROOM):
+                until = at + _ROOM
                 self._open_in(workspace, packets[at:until], numbers[at:until])
                 piece = plaintexts[at:until]
                 piece[:] = workspace.plaintexts[: len(piece)]

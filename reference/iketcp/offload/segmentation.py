@@ -73,7 +73,7 @@ def split(octets: bytes) -> list[Sequence[bytes]]:
     """
     header = read_vnet_header(octets)
     if header.gso != Gso.NONE:
-        return _cut([_Large.read(header, octets[VNET_HEADER_SIZE:])])
+        return _cut([_Large.read(header, octets)])
     packet = octets[VNET_HEADER_SIZE:]
     if header.needs_checksum:
         packet = complete_checksum(header, packet)
@@ -99,7 +99,7 @@ def split_all(reads: Iterable[bytes]) -> tuple[list[Sequence[bytes]], int]:
                 larges = []
                 _append(runs, split(octets))
             else:
-                larges.append(_Large.read(header, octets[VNET_HEADER_SIZE:]))
+                larges.append(_Large.read(header, octets))
         except MalformedPacketError:
             broken += 1
     runs += _cut_alike(larges)
@@ -124,7 +124,7 @@ def size_in_packets(octets: bytes) -> int:
     return max(1, -(-payload // header.gso_size)) if header.gso_size else 1
 
 
-def pseudo_sum(packet: bytes | bytearray, size: int) -> int:
+def pseudo_sum(packet: bytes | bytearray | memoryview, size: int) -> int:
     """Sum the pseudo header of a TCP segment of ``size`` octets, 16 bits."""
     addresses = packet[12:20] if packet[0] >> 4 == 4 else packet[8:40]
     return (int.from_bytes(addresses, "big") + IpProtocol.TCP + size) % MODULUS
@@ -153,14 +153,14 @@ class _Large(NamedTuple):
     """A large TCP segment that can be cut."""
 
     header: VnetHeader
-    packet: bytes
+    packet: memoryview
     begin: int
     """Where the TCP header begins."""
     end: int
     """Where the payload begins."""
 
     @classmethod
-    def read(cls, header: VnetHeader, packet: bytes) -> _Large:
+    def read(cls, header: VnetHeader, octets: bytes) -> _Large:
         """Look at what is needed for cutting.
 
         Raises
@@ -169,6 +169,7 @@ class _Large(NamedTuple):
             It is no TCP segment of the kind that the header says, or the size of the
             pieces is out of range.
         """
+        packet = memoryview(octets)[VNET_HEADER_SIZE:]
         begin = _transport_begin(header, packet)
         end = begin + (packet[begin + 12] >> 4) * 4
         if end < begin + TCP_HEADER_SIZE or end > len(packet):
@@ -200,7 +201,7 @@ class _Large(NamedTuple):
         return self.header, len(packet), begin, self.end, addresses, ports
 
 
-def _transport_begin(header: VnetHeader, packet: bytes) -> int:
+def _transport_begin(header: VnetHeader, packet: memoryview) -> int:
     """Find the TCP header of what is said to be a segment of TCP over IP."""
     version = _VERSIONS.get(header.gso)
     begin = header.checksum_start
@@ -289,7 +290,7 @@ def _write_ipv4(rows: Octets, larges: Sequence[_Large]) -> None:
     first = larges[0]
     starts, same = [], []
     for large in larges:
-        header = large.packet[: first.begin]
+        header = bytes(large.packet[: first.begin])
         starts.append(_U16.unpack_from(header, 4))
         # all but Total Length, Identification and the checksum itself
         words = int.from_bytes(header[:2] + header[6:10] + header[12:], "big")
