@@ -238,8 +238,9 @@ class LinuxTun(_Descriptor):
         self, name: str = "iketcp%d", mtu: int | None = None, offloads: bool = True
     ) -> None:
         self._is_cutting = False
+        is_small = (mtu or DEFAULT_MTU) < LARGE_MTU
         try:
-            device, self.has_offloads = _make_device(name, offloads)
+            device, self.has_offloads = _make_device(name, offloads and is_small)
         except OSError as error:
             raise EnvironmentProblem(_why_no_device(name, error)) from error
         try:

@@ -33,6 +33,7 @@ from iketcp.offload.rows import (
     word_sums,
 )
 from iketcp.offload.vnet_header import (
+    NO_OFFLOAD,
     VNET_HEADER_SIZE,
     Gso,
     VnetHeader,
@@ -49,6 +50,7 @@ FIN, PSH, ACK, CWR = 0x01, 0x08, 0x10, 0x80
 """Flags of TCP, 8 bits."""
 
 _VERSIONS: dict[int, int] = {Gso.TCP_IPV4: 4, Gso.TCP_IPV6: 6}
+_GSO_NONE = bytes([Gso.NONE])
 _U16 = Struct(">H")
 _U32 = Struct(">I")
 
@@ -74,10 +76,7 @@ def split(octets: bytes) -> list[Sequence[bytes]]:
     header = read_vnet_header(octets)
     if header.gso != Gso.NONE:
         return _cut([_Large.read(header, octets)])
-    packet = octets[VNET_HEADER_SIZE:]
-    if header.needs_checksum:
-        packet = complete_checksum(header, packet)
-    return [[packet]]
+    return [[_whole_packet(octets)]]
 
 
 def split_all(reads: Iterable[bytes]) -> tuple[list[Sequence[bytes]], int]:
@@ -93,31 +92,44 @@ def split_all(reads: Iterable[bytes]) -> tuple[list[Sequence[bytes]], int]:
     broken = 0
     for octets in reads:
         try:
-            header = read_vnet_header(octets)
-            if header.gso == Gso.NONE:
+            if octets[1:2] == _GSO_NONE:
                 runs += _cut_alike(larges)
                 larges = []
-                _append(runs, split(octets))
+                _append(runs, _whole_packet(octets))
             else:
-                larges.append(_Large.read(header, octets))
+                larges.append(_Large.read(read_vnet_header(octets), octets))
         except MalformedPacketError:
             broken += 1
     runs += _cut_alike(larges)
     return runs, broken
 
 
-def _append(runs: list[Sequence[bytes]], found: list[Sequence[bytes]]) -> None:
-    """Append packets that stand alone to a list of such, if that is the last run."""
-    for run in found:
-        if runs and isinstance(runs[-1], list) and isinstance(run, list):
-            runs[-1] += run
-        else:
-            runs.append(run)
+def _append(runs: list[Sequence[bytes]], packet: bytes) -> None:
+    """Append a packet that stands alone to a list of such, if that is the last run."""
+    if runs and isinstance(runs[-1], list):
+        runs[-1].append(packet)
+    else:
+        runs.append([packet])
+
+
+def _whole_packet(octets: bytes) -> bytes:
+    """Return a packet that is not to be cut, with its checksum.
+
+    Raises
+    ------
+    MalformedPacketError
+        The header does not fit the packet.
+    """
+    packet = octets[VNET_HEADER_SIZE:]
+    if octets.startswith(NO_OFFLOAD):
+        return packet
+    header = read_vnet_header(octets)
+    return complete_checksum(header, packet) if header.needs_checksum else packet
 
 
 def size_in_packets(octets: bytes) -> int:
     """Tell how many packets a vnet header says are behind it; at least one."""
-    if len(octets) < VNET_HEADER_SIZE:
+    if octets[1:2] == _GSO_NONE or len(octets) < VNET_HEADER_SIZE:
         return 1
     header = read_vnet_header(octets)
     payload = len(octets) - VNET_HEADER_SIZE - header.header_size
