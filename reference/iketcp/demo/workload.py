@@ -130,8 +130,11 @@ class Commands:
 
 
 def repeated(octets: bytes, size: int) -> bytes:
-    """Return so many octets, from the beginning again where there are not enough."""
-    return (octets * -(-size // len(octets)))[:size]
+    """Return so many octets, from the beginning again where there are not enough.
+
+    Nothing stays nothing.
+    """
+    return (octets * -(-size // max(1, len(octets))))[:size]
 
 
 def _receive_exactly(sock: socket.socket, size: int) -> bytes:

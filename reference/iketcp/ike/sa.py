@@ -182,7 +182,7 @@ class IkeSa:
     policy: IkePolicy = field(init=False)
     nat: NatFound = field(default_factory=lambda: NatFound(None, None))
     """What NAT detection found on ``path``; transport mode wants to know."""
-    state: IkeState = IkeState.CREATED
+    state: IkeState = field(default=IkeState.CREATED, init=False)
     watch: LifetimeWatch = field(init=False)
     state_deadline: float | None = None
     last_heard: float = field(init=False)
