@@ -20,7 +20,7 @@ help:
 	@echo "  make types     static types (mypy, strict)"
 	@echo "  make coverage  lines and branches of the pure floors"
 	@echo "  make interop   the same scenes with strongSwan on the other side (root)"
-	@echo "  make bench     throughput beside OpenVPN on this machine (root, iperf3)"
+	@echo "  make bench     how fast it is, beside others on this machine (root, iperf3)"
 	@echo "  make ci        what the continuous checks do: all of the above"
 	@echo "  make clean     remove $(VENV) and everything generated"
 	@echo
