@@ -4,9 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from iketcp.ike.exchanges.informational import CheckLiveness
+from iketcp.ike import upkeep
+from iketcp.ike.exchanges.create_child_sa import RekeyChild
+from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild
+from iketcp.ike.lifetime import Age
 from iketcp.ike.policy import IkePolicy, Lifetime
-from iketcp.ike.states import IkeState
+from iketcp.ike.states import ChildState, IkeState
 from iketcp.ike.upkeep import LAST_MESSAGE_ID
 from pair import EAST, WEST, Pair, ike_policy, ipv4_packet
 
@@ -259,3 +262,19 @@ def test_nobody_is_asked_without_a_connection(side: str) -> None:
     pair.settle()
     pair.ping()
     pair.check_agreement()
+
+
+def test_what_waits_already_is_not_asked_for_again() -> None:
+    """Looked at twice before its exchange begins, a Child SA has it once."""
+    pair = established(WEST)
+    sa = pair.side(WEST).endpoint.tables.sessions()[0].ike
+    assert sa is not None
+    (child,) = sa.children.values()
+    for _ in range(2):
+        upkeep.rekey_child(sa, child)
+    assert [type(task.exchange) for task in sa.tasks] == [RekeyChild]
+    sa.tasks.clear()
+    child.state, child.is_rekey_tried = ChildState.REKEYED, True
+    for _ in range(2):
+        upkeep._check_child(sa, child, Age.HARD)
+    assert [type(task.exchange) for task in sa.tasks] == [DeleteChild]

@@ -26,6 +26,7 @@ from iketcp.stream import (
     frame_esp_batch,
     frame_esp_runs,
     frame_ike,
+    frames_of,
 )
 
 IKE = bytes(range(1, 61))
@@ -397,3 +398,11 @@ def test_frames_are_a_sequence_of_packets() -> None:
     assert frame_esp_runs([packets[:2], frames]) == frame_esp_batch(
         packets[:2] + packets
     )
+
+
+def test_whole_frames_are_taken_apart() -> None:
+    """What was framed here, IKE and ESP alike; the marker stays."""
+    packets = [bytes([9, n]) + bytes(10 * n) for n in range(4)]
+    octets = frame_esp_batch(packets) + frame_ike(IKE)
+    assert list(frames_of(octets)) == [*packets, NON_ESP_MARKER + IKE]
+    assert list(frames_of(b"")) == []
