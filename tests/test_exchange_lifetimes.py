@@ -6,7 +6,11 @@ import pytest
 
 from iketcp.ike import upkeep
 from iketcp.ike.exchanges.create_child_sa import RekeyChild
-from iketcp.ike.exchanges.informational import CheckLiveness, DeleteChild
+from iketcp.ike.exchanges.informational import (
+    CheckLiveness,
+    DeleteChild,
+    DeleteIkeSa,
+)
 from iketcp.ike.lifetime import Age
 from iketcp.ike.policy import IkePolicy, Lifetime
 from iketcp.ike.states import ChildState, IkeState
@@ -278,3 +282,7 @@ def test_what_waits_already_is_not_asked_for_again() -> None:
     for _ in range(2):
         upkeep._check_child(sa, child, Age.HARD)
     assert [type(task.exchange) for task in sa.tasks] == [DeleteChild]
+    sa.tasks.clear()
+    for _ in range(2):
+        upkeep.expire(sa, "it is over")
+    assert [type(task.exchange) for task in sa.tasks] == [DeleteIkeSa]
