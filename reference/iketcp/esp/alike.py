@@ -37,7 +37,7 @@ MANY = 16
 LARGE = 4096
 """Choice: octets from which on it is not, for the cipher takes most of the time."""
 
-_ROOM = 192
+_ROOM = 192  # packets of one workspace: a batch of the device
 _WORKSPACES_KEPT = 4
 _SPI_SIZE = 4
 _SALT_SIZE = 4

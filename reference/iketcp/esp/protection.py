@@ -170,13 +170,14 @@ class OutboundSa:
         Source: RFC 4303 §3.3
         """
         tails = self._trailers.get(common_version(packets.octets))
+        if self._row_cipher is None or tails is None:
+            return None
         is_ordinary = (
-            tails is not None
-            and len(packets) <= self._last - self.sequence
+            len(packets) <= self._last - self.sequence
             and packets.size >= self._tfc_pad_to
             and packet_size(packets.size, self._spec) <= MAX_MESSAGE
         )
-        if self._row_cipher is None or tails is None or not is_ordinary:
+        if not is_ordinary:
             return None
         trailer = tails[packets.size % self._alignment]
         sealed = self._row_cipher.seal(packets.octets, trailer, self.sequence + 1)
