@@ -243,7 +243,11 @@ class CombinedMode(Cipher):
         return self._encrypt(self.salt + iv, plaintext, associated)
 
     def open(
-        self, iv: bytes, sealed: bytes, associated: bytes, trailer: bytes = b""
+        self,
+        iv: bytes,
+        sealed: bytes | memoryview,
+        associated: bytes,
+        trailer: bytes = b"",
     ) -> bytes:
         """Do as :meth:`Cipher.open` says."""
         if trailer:

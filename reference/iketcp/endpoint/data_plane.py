@@ -18,7 +18,7 @@ from itertools import chain
 from iketcp.effects import DeliverInner, Effect, SendDatagrams, Transmit
 from iketcp.endpoint.tables import Counters, LiveChild, Tables
 from iketcp.errors import MalformedPacketError, SequenceExhaustedError
-from iketcp.esp.alike import are_many
+from iketcp.esp.alike import are_large, are_many
 from iketcp.esp.child_sa import ChildSa, OpenedBatch
 from iketcp.esp.spd import OutboundSpd
 from iketcp.ike.nat_detection import Path
@@ -171,8 +171,9 @@ def runs(
 ) -> Iterator[tuple[int, MessageKind, Sequence[bytes]]]:
     """Group what can be handled together: ESP packets in a row with the same SPI.
 
-    Many of one size stay as they are; fewer are put together, up to ``longest``.
-    Yields the place in ``found`` of the first one, the kind, and the messages.
+    Many of one size stay as they are, and large ones; fewer are put together, up to
+    ``longest``. Yields the place in ``found`` of the first one, the kind, and the
+    messages.
 
     Source: RFC 4303 §3.4.2
     """
@@ -181,7 +182,7 @@ def runs(
     for at, (kind, run) in enumerate(found):
         is_esp = kind is MessageKind.ESP
         first = run[0]
-        is_whole = not is_esp or are_many(run)
+        is_whole = not is_esp or are_many(run) or are_large(run)
         if few and not is_whole and first[:4] == spi and len(few) < longest:
             few += run
             continue

@@ -25,7 +25,7 @@ from iketcp.errors import (
     SequenceExhaustedError,
     UnknownSpiError,
 )
-from iketcp.esp.alike import are_many
+from iketcp.esp.alike import are_large, are_many, size_of
 from iketcp.esp.protection import InboundSa, OutboundSa
 from iketcp.esp.selector_check import SelectorCheck
 from iketcp.offload.rows import PacketRows
@@ -175,14 +175,14 @@ class ChildSa:
             for alike in _of_one_size(packets):
                 sealed: Sequence[bytes] = (
                     self._seal_alike(alike, is_first=not runs)
-                    if isinstance(alike, PacketRows)
+                    if isinstance(alike, PacketRows) or are_large(alike)
                     else self._seal_each(alike, is_first=not runs)
                 )
                 if sealed:
                     runs.append(sealed)
         return runs
 
-    def _seal_alike(self, packets: PacketRows, is_first: bool) -> Sequence[bytes]:
+    def _seal_alike(self, packets: Sequence[bytes], is_first: bool) -> Sequence[bytes]:
         """Seal packets of one size together if possible; the caller holds the lock.
 
         Raises
@@ -194,7 +194,7 @@ class ChildSa:
         if sealed is None:
             return self._seal_each(packets, is_first)
         self.counters.packets_out += len(packets)
-        self.counters.octets_out += len(packets) * packets.size
+        self.counters.octets_out += len(packets) * size_of(packets)
         return sealed
 
     def _seal_each(self, packets: Sequence[bytes], is_first: bool) -> list[bytes]:
@@ -302,7 +302,11 @@ class ChildSa:
                 counters.dummies_in += self._open_each(alike, packets)
                 counters.octets_in += sum(map(len, packets[before:]))
                 continue
-            counters.octets_in += len(opened) * opened.size
+            counters.octets_in += (
+                len(opened) * opened.size
+                if isinstance(opened, PacketRows)
+                else sum(map(len, opened))
+            )
             if len(opened) == len(messages):
                 return opened  # as they are, for whoever goes on with them together
             packets += opened
@@ -415,10 +419,14 @@ def _of_one_size(packets: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
     Yields
     ------
     sequence of bytes
-        A list where there are too few of them to be worth a closer look together.
+        A list where there are too few of them to be worth a closer look together, or
+        they are large inner packets.
     """
-    if isinstance(packets, PacketRows | EspFrames):
+    if isinstance(packets, PacketRows):
         yield packets if are_many(packets) else list(packets)
+        return
+    if isinstance(packets, EspFrames):
+        yield packets if are_many(packets) or are_large(packets) else list(packets)
         return
     for _, group in groupby(packets, len):
         alike = list(group)

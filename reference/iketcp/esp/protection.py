@@ -20,6 +20,7 @@ from iketcp.crypto.ciphers import CombinedMode
 from iketcp.crypto.suite import Suite
 from iketcp.environment import Entropy
 from iketcp.errors import (
+    DropError,
     IntegrityError,
     MalformedPacketError,
     ReplayError,
@@ -30,10 +31,12 @@ from iketcp.errors import (
 from iketcp.esp.alike import (
     RowCipher,
     SequenceNumbers,
+    are_large,
     common_version,
     inner_packets,
     rising_numbers,
     rows_of,
+    size_of,
 )
 from iketcp.esp.packet import (
     HEADER_SIZE,
@@ -158,8 +161,13 @@ class OutboundSa:
             inner = inner.ljust(self._tfc_pad_to, b"\0")
         return self._seal_payload(inner, tails)
 
-    def seal_alike(self, packets: PacketRows) -> EspFrames | None:
+    def seal_alike(self, packets: Sequence[bytes]) -> EspFrames | None:
         """Seal packets of one size together, if each is as ordinary as can be.
+
+        Parameters
+        ----------
+        packets : sequence of bytes
+            Rows, or some that are large.
 
         Returns
         -------
@@ -169,20 +177,24 @@ class OutboundSa:
 
         Source: RFC 4303 §3.3
         """
-        tails = self._trailers.get(common_version(packets.octets))
+        tails = self._trailers.get(common_version(packets))
         if self._row_cipher is None or tails is None:
             return None
+        size = size_of(packets)
         is_ordinary = (
             len(packets) <= self._last - self.sequence
-            and packets.size >= self._tfc_pad_to
-            and packet_size(packets.size, self._spec) <= MAX_MESSAGE
+            and size >= self._tfc_pad_to
+            and packet_size(size, self._spec) <= MAX_MESSAGE
         )
         if not is_ordinary:
             return None
-        trailer = tails[packets.size % self._alignment]
-        sealed = self._row_cipher.seal(packets.octets, trailer, self.sequence + 1)
+        trailer, first = tails[size % self._alignment], self.sequence + 1
+        if isinstance(packets, PacketRows):
+            sealed = self._row_cipher.seal(packets.octets, trailer, first)
+        else:
+            sealed = self._row_cipher.seal_large(packets, trailer, first)
         self.sequence += len(packets)
-        self.octets += (packets.size + len(trailer)) * len(packets)
+        self.octets += (size + len(trailer)) * len(packets)
         return sealed
 
     def seal_dummy(self) -> bytes:
@@ -342,15 +354,15 @@ class InboundSa:
             raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
 
-    def open_alike(self, packets: Sequence[bytes]) -> PacketRows | None:
+    def open_alike(self, packets: Sequence[bytes]) -> Sequence[bytes] | None:
         """Open packets of one size together, if each is as ordinary as can be.
 
         Returns
         -------
-        PacketRows or None
+        sequence of bytes or None
             The inner packets, one for each; :meth:`open` would have returned the same
-            and left the same behind. ``None``: nothing was done, and each packet is to
-            be opened by itself.
+            and left the same behind. Rows, unless they are large. ``None``: nothing was
+            done, and each packet is to be opened by itself.
 
         Source: RFC 4303 §3.4
         """
@@ -361,15 +373,36 @@ class InboundSa:
         numbers = self._new_numbers(rows)
         if numbers is None:
             return None
+        inner: Sequence[bytes] | None
         try:
-            plaintexts = self._row_cipher.open(rows, numbers)
-        except IntegrityError:
+            if isinstance(packets, EspFrames) and are_large(packets):
+                plaintexts = self._row_cipher.open_large(packets, numbers)
+                inner = list(map(self._inner, plaintexts))
+            else:
+                inner = inner_packets(
+                    self._row_cipher.open(rows, numbers), self._admits
+                )
+        except DropError:
             return None
-        inner = inner_packets(plaintexts, self._admits)
         if inner is not None:
             self.window.advance_all(numbers.tolist())
             self.authentic += len(rows)
             self.octets += (size - self._overhead) * len(rows)
+        return inner
+
+    def _inner(self, plaintext: bytes) -> bytes:
+        """Return the inner packet of a decrypted payload, in tunnel mode.
+
+        Raises
+        ------
+        MalformedPacketError
+            There is none, or a dummy.
+        SelectorMismatchError
+            It is outside the Traffic Selectors.
+        """
+        inner = inner_packet(*split_payload(plaintext))
+        if not self._admits(inner):
+            raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
 
     def _new_numbers(self, rows: Octets) -> SequenceNumbers | None:
