@@ -346,13 +346,7 @@ class InboundSa:
         next_header, payload = split_payload(plaintext)
         if next_header == IpProtocol.NO_NEXT_HEADER:
             return None
-        if self._transport is None:
-            inner = inner_packet(next_header, payload)
-        else:
-            inner = put_header_on(next_header, payload, self._transport)
-        if not self._admits(inner):
-            raise SelectorMismatchError("outside the selectors of its Child SA")
-        return inner
+        return self._inner(next_header, payload)
 
     def open_alike(self, packets: Sequence[bytes]) -> Sequence[bytes] | None:
         """Open packets of one size together, if each is as ordinary as can be.
@@ -377,7 +371,7 @@ class InboundSa:
         try:
             if isinstance(packets, EspFrames) and are_large(packets):
                 plaintexts = self._row_cipher.open_large(packets, numbers)
-                inner = list(map(self._inner, plaintexts))
+                inner = [self._inner(*split_payload(it)) for it in plaintexts]
             else:
                 inner = inner_packets(
                     self._row_cipher.open(rows, numbers), self._admits
@@ -390,8 +384,8 @@ class InboundSa:
             self.octets += (size - self._overhead) * len(rows)
         return inner
 
-    def _inner(self, plaintext: bytes) -> bytes:
-        """Return the inner packet of a decrypted payload, in tunnel mode.
+    def _inner(self, next_header: int, payload: bytes) -> bytes:
+        """Return the inner packet in a payload.
 
         Raises
         ------
@@ -399,8 +393,13 @@ class InboundSa:
             There is none, or a dummy.
         SelectorMismatchError
             It is outside the Traffic Selectors.
+
+        Source: RFC 4301 §5.2
         """
-        inner = inner_packet(*split_payload(plaintext))
+        if self._transport is None:
+            inner = inner_packet(next_header, payload)
+        else:
+            inner = put_header_on(next_header, payload, self._transport)
         if not self._admits(inner):
             raise SelectorMismatchError("outside the selectors of its Child SA")
         return inner
